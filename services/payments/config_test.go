@@ -1,0 +1,43 @@
+package payments
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+)
+
+func TestTheDefaultsFit(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load[Config](map[string]string{})
+	require.NoError(t, err)
+	require.NoError(t, cfg.fits(idempotency.DefaultConfig()))
+}
+
+func TestWrongSettingsAreReportedTogether(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load[Config](map[string]string{
+		"HOLDFAST_PROCESSOR":          "cash",
+		"HOLDFAST_SANDBOX_URL":        "sandbox",
+		"HOLDFAST_PROCESSOR_TIMEOUT":  "0s",
+		"HOLDFAST_COMPLETER_INTERVAL": "-1s",
+	})
+	for _, name := range []string{"HOLDFAST_PROCESSOR ", "HOLDFAST_SANDBOX_URL", "HOLDFAST_PROCESSOR_TIMEOUT", "HOLDFAST_COMPLETER_INTERVAL"} {
+		require.ErrorContains(t, err, name)
+	}
+}
+
+func TestAProcessorTimeoutThatDoesNotNestIsRefused(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load[Config](map[string]string{})
+	require.NoError(t, err)
+	cfg.Timeout = 3600 * time.Millisecond
+	require.ErrorContains(t, cfg.fits(idempotency.DefaultConfig()), "ChargePayment")
+	cfg.Timeout = 3 * time.Second
+	keys := idempotency.DefaultConfig()
+	keys.Lease = 6 * time.Second
+	require.ErrorContains(t, cfg.fits(keys), "HOLDFAST_IDEMPOTENCY_LEASE")
+}

@@ -1,0 +1,89 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/pkg/config"
+)
+
+const usage = `sandbox plays a card processor. Configuration comes from the environment.
+
+Usage: sandbox [command]
+
+  (none), serve  serve until SIGTERM, then drain; a second signal forces
+  health         succeed if the running sandbox is ready (health live: if it is alive)
+  drain          take the running sandbox out of traffic without ending it
+  undrain        put it back
+  config         print every variable with its default
+`
+
+// Run runs one command of the sandbox, the same as every service has; help
+// prints them. Serving lasts until ctx ends. Logs go to logs, and what a
+// command was asked for to stdout.
+func Run(ctx context.Context, args []string, stdout, logs io.Writer) error {
+	cfg, err := config.Load[Config]()
+	if err != nil {
+		return err
+	}
+	switch command := strings.Join(args, " "); command {
+	case "", "serve":
+		s, err := Start(ctx, cfg, slog.New(slog.NewJSONHandler(logs, nil)).With("service", "sandbox"))
+		if err != nil {
+			return err
+		}
+		return s.Run(ctx)
+	case "health":
+		return ask(ctx, http.MethodGet, cfg.ProbeAddr, "/readyz")
+	case "health live":
+		return ask(ctx, http.MethodGet, cfg.ProbeAddr, "/livez")
+	case "drain":
+		return ask(ctx, http.MethodPost, cfg.AdminAddr, "/drain")
+	case "undrain":
+		return ask(ctx, http.MethodDelete, cfg.AdminAddr, "/drain")
+	case "config":
+		table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+		for _, v := range config.Describe(cfg) {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", v.Name, v.Default, v.Doc)
+		}
+		return table.Flush()
+	case "help", "-h", "--help":
+		_, err := io.WriteString(stdout, usage)
+		return err
+	default:
+		return fmt.Errorf("unknown command %q: sandbox help", command)
+	}
+}
+
+// ask sends one request to a port of the sandbox on this machine.
+func ask(ctx context.Context, method, addr, path string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("the sandbox does not answer: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= 300 {
+		return fmt.Errorf("the sandbox answers %s", response.Status)
+	}
+	return nil
+}
