@@ -1,0 +1,55 @@
+package policy
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+)
+
+// UnaryServerInterceptor gives every call its method's timeout as deadline,
+// unless the client's is sooner, and puts the policy into the context.
+func (s *Set) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		m, ok := s.methods[info.FullMethod]
+		if !ok {
+			return handler(ctx, req)
+		}
+		// WithTimeout keeps the parent's deadline if that is sooner.
+		ctx, cancel := context.WithTimeout(context.WithValue(ctx, contextKey{}, m), m.Timeout)
+		defer cancel()
+		return handler(ctx, req)
+	}
+}
+
+// StreamServerInterceptor puts the policy into the context of streams. They
+// have no deadline of ours.
+func (s *Set) StreamServerInterceptor() grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		m, ok := s.methods[info.FullMethod]
+		if !ok {
+			return handler(srv, stream)
+		}
+		return handler(srv, &policyStream{stream, context.WithValue(stream.Context(), contextKey{}, m)})
+	}
+}
+
+type policyStream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
+}
+
+func (s *policyStream) Context() context.Context { return s.ctx }
+
+// UnaryClientInterceptor gives calls the deadline of the called method's own
+// policy, unless the caller's is sooner: waiting longer than a server works is
+// waiting for nothing.
+func (s *Set) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if m, ok := s.methods[method]; ok && m.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, m.Timeout)
+			defer cancel()
+		}
+		return invoker(ctx, method, req, reply, conn, opts...)
+	}
+}

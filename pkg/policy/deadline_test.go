@@ -1,0 +1,108 @@
+package policy_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-dev/holdfast/pkg/policy"
+	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
+)
+
+const (
+	chargePayment = paymentsv1.PaymentsService_ChargePayment_FullMethodName // 4 s
+	unknown       = "/no.such.Service/Method"
+)
+
+func payments(t *testing.T) *policy.Set {
+	t.Helper()
+	set, err := policy.Load(paymentsv1.File_holdfast_payments_v1_payments_proto.Services().Get(0))
+	require.NoError(t, err)
+	return set
+}
+
+// sides are the two ends of a call; each runs one with ctx and returns the
+// context that came out.
+var sides = map[string]func(t *testing.T, ctx context.Context, method string) context.Context{
+	"server": func(t *testing.T, ctx context.Context, method string) (seen context.Context) {
+		_, err := payments(t).UnaryServerInterceptor()(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method},
+			func(ctx context.Context, _ any) (any, error) { seen = ctx; return nil, nil })
+		require.NoError(t, err)
+		return seen
+	},
+	"client": func(t *testing.T, ctx context.Context, method string) (seen context.Context) {
+		err := payments(t).UnaryClientInterceptor()(ctx, method, nil, nil, nil,
+			func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+				seen = ctx
+				return nil
+			})
+		require.NoError(t, err)
+		return seen
+	},
+}
+
+func TestTheDeadlineIsTheSoonerOfTheClientsAndThePolicys(t *testing.T) {
+	for side, call := range sides {
+		t.Run(side, func(t *testing.T) {
+			for name, row := range map[string]struct{ asked, want time.Duration }{
+				"none":   {0, 4 * time.Second},
+				"later":  {time.Hour, 4 * time.Second},
+				"sooner": {time.Second, time.Second},
+			} {
+				ctx := t.Context()
+				if row.asked > 0 {
+					bounded, cancel := context.WithTimeout(ctx, row.asked)
+					defer cancel()
+					ctx = bounded
+				}
+				deadline, ok := call(t, ctx, chargePayment).Deadline()
+				require.True(t, ok, name)
+				require.InDelta(t, row.want.Seconds(), time.Until(deadline).Seconds(), 0.5, name)
+			}
+			_, ok := call(t, t.Context(), unknown).Deadline()
+			require.False(t, ok, "a method without a policy is left alone")
+		})
+	}
+}
+
+func TestTheTimeEndsWithTheCall(t *testing.T) {
+	for side, call := range sides {
+		require.ErrorIs(t, call(t, t.Context(), chargePayment).Err(), context.Canceled, side)
+	}
+}
+
+func TestHandlersSeeTheirPolicy(t *testing.T) {
+	m, ok := policy.FromContext(sides["server"](t, t.Context(), chargePayment))
+	require.True(t, ok)
+	require.Equal(t, chargePayment, m.FullName)
+	_, ok = policy.FromContext(sides["server"](t, t.Context(), unknown))
+	require.False(t, ok)
+	m, ok = policy.FromContext(policy.NewContext(t.Context(), policy.Method{Scope: "x"}))
+	require.True(t, ok)
+	require.Equal(t, "x", m.Scope)
+}
+
+type stream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
+}
+
+func (s stream) Context() context.Context { return s.ctx }
+
+func TestStreamsSeeTheirPolicyAndHaveNoDeadlineOfOurs(t *testing.T) {
+	var seen context.Context
+	handler := func(_ any, s grpc.ServerStream) error { seen = s.Context(); return nil }
+	intercept := payments(t).StreamServerInterceptor()
+	require.NoError(t, intercept(nil, stream{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: chargePayment}, handler))
+	m, ok := policy.FromContext(seen)
+	require.True(t, ok)
+	require.Equal(t, chargePayment, m.FullName)
+	_, ok = seen.Deadline()
+	require.False(t, ok)
+	require.NoError(t, intercept(nil, stream{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: unknown}, handler))
+	_, ok = policy.FromContext(seen)
+	require.False(t, ok)
+}

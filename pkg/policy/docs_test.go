@@ -1,0 +1,91 @@
+package policy_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/pkg/policy"
+	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
+	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
+	policyv1 "github.com/holdfast-dev/holdfast/proto/holdfast/policy/v1"
+)
+
+var update = flag.Bool("update", false, "write docs/methods.md")
+
+// TestDocsListEveryMethod holds docs/methods.md to the protos. `make generate`
+// runs it with -update.
+func TestDocsListEveryMethod(t *testing.T) {
+	const file = "../../docs/methods.md"
+	set, err := policy.Load(
+		ordersv1.File_holdfast_orders_v1_orders_proto.Services().Get(0),
+		paymentsv1.File_holdfast_payments_v1_payments_proto.Services().Get(0))
+	require.NoError(t, err)
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(document(set)), 0o644))
+	}
+	written, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, document(set), string(written), "docs/methods.md is stale: run make generate")
+}
+
+func document(set *policy.Set) string {
+	var b strings.Builder
+	b.WriteString(`# Methods
+
+<!-- Generated from the protos by make generate. -->
+
+What each RPC needs, as the option beside it in its proto says and every server and client enforces.
+
+- **Idempotency.** ` + "`key`" + `: the request carries an ` + "`Idempotency-Key`" + `, and a repeat gets the same answer. ` + "`natural`" + `: a repeat is
+  harmless by itself. ` + "`read`" + `: nothing changes.
+- **Timeout.** The longest a server works on one call. A client's deadline that is sooner holds.
+- **Criticality.** What an overloaded server gives up first: sheddable, sheddable plus, critical, critical plus.
+- **Scope.** What the API key must hold.
+`)
+	service := ""
+	for _, m := range set.All() {
+		owner, name, _ := strings.Cut(strings.TrimPrefix(m.FullName, "/"), "/")
+		if owner != service {
+			service = owner
+			fmt.Fprintf(&b, "\n## %s\n\n| method | idempotency | timeout | criticality | scope | calls |\n| --- | --- | --- | --- | --- | --- |\n", owner)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | `%s` | %s |\n",
+			name, repeats(m), timeout(m), words(m.Criticality), m.Scope, calls(m))
+	}
+	return b.String()
+}
+
+func repeats(m policy.Method) string {
+	switch {
+	case m.NeedsKey():
+		return "key"
+	case m.Idempotency == policyv1.Idempotency_IDEMPOTENCY_NATURAL:
+		return "natural"
+	default:
+		return "read"
+	}
+}
+
+func timeout(m policy.Method) string {
+	if m.Streaming {
+		return "none (stream)"
+	}
+	return m.Timeout.String()
+}
+
+func words(c policyv1.Criticality) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(c.String(), "CRITICALITY_")), "_", " ")
+}
+
+func calls(m policy.Method) string {
+	names := make([]string, 0, len(m.Calls))
+	for _, call := range m.Calls {
+		names = append(names, "`"+call[strings.LastIndexByte(call, '.')+1:]+"`")
+	}
+	return strings.Join(names, ", ")
+}
