@@ -1,0 +1,76 @@
+package idempotency_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+)
+
+// cutEverywhere runs a write once for every message that its round trips
+// consist of, cutting the connection in front of that message, and requires one
+// effect and one answer each time.
+func cutEverywhere(t *testing.T, write func(ctx context.Context, db *database, call *idempotency.Call) (idempotency.Outcome, error), effects func(db *database) int) {
+	for _, fromServer := range []bool{false, true} {
+		direction := map[bool]string{false: "to the server", true: "from the server"}[fromServer]
+		t.Run(direction, func(t *testing.T) {
+			db := newDatabase(t)
+			p, url := throughProxy(t, db.url)
+			pool := onePool(t, url)
+			cut := &database{Store: newStore(t, pool), pool: pool, url: url}
+			for n := int64(0); ; n++ {
+				_, err := write(t.Context(), cut, aCall()) // prepares what a cut connection lost
+				require.NoError(t, err)
+				before := effects(db)
+
+				call := aCall()
+				p.cutAfter(n, fromServer)
+				first, err := write(t.Context(), cut, call)
+				whole := p.left.Load() >= 0 // the write had fewer messages than that
+				p.left.Store(-1)
+				require.NoError(t, err, "sending again finds out what became of it")
+				require.Equal(t, before+1, effects(db), "cut in front of message %d", n)
+
+				repeat, err := write(t.Context(), db, again(call))
+				require.NoError(t, err)
+				require.True(t, repeat.Replayed)
+				require.Equal(t, first.Raw, repeat.Raw, "cut in front of message %d", n)
+				require.Equal(t, before+1, effects(db))
+				if whole {
+					require.Greater(t, n, int64(4), "the proxy saw the messages")
+					return
+				}
+				require.Less(t, n, int64(100), "no end of messages")
+			}
+		})
+	}
+}
+
+func TestAnInsertCutAtAnyMessageHappensOnce(t *testing.T) {
+	cutEverywhere(t, func(ctx context.Context, db *database, call *idempotency.Call) (idempotency.Outcome, error) {
+		return db.charge(ctx, call)
+	}, func(db *database) int { return db.effects(t) })
+}
+
+func TestAModificationCutAtAnyMessageHappensOnce(t *testing.T) {
+	cutEverywhere(t, func(ctx context.Context, db *database, call *idempotency.Call) (idempotency.Outcome, error) {
+		return db.Modify(ctx, call, withdraw(1))
+	}, func(db *database) int { return 1000 - db.balance(t) })
+}
+
+func TestTwoCommitsCutAtAnyMessageHappenOnce(t *testing.T) {
+	cutEverywhere(t, func(ctx context.Context, db *database, call *idempotency.Call) (idempotency.Outcome, error) {
+		a, o, err := db.begin(ctx, call)
+		if a == nil || err != nil {
+			return o, err
+		}
+		o, err = a.Complete(ctx, anAnswer(), decideEffect(a, 1))
+		if err != nil {
+			return o, fmt.Errorf("completing: %w", err)
+		}
+		return o, nil
+	}, func(db *database) int { return scalar[int](t, db, "SELECT coalesce(sum(amount), 0) FROM effects") })
+}
