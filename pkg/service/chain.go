@@ -1,0 +1,106 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/health"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/validate"
+)
+
+// chain is what stands between the wire and every handler. From outside in:
+//
+//	errors       a panic or any error becomes a typed status
+//	policy       the method's deadline
+//	auth         whose request it is, and whether it may
+//	idempotency  a stored answer; outside validation, so that a retry of
+//	             something that was done is answered with what was done
+//	validation   normalised and checked fields
+type chain struct {
+	log      *slog.Logger
+	policies *policy.Set
+	verifier auth.Verifier
+	store    *idempotency.Store // nil: no method of the service needs a key
+}
+
+// unary returns the interceptors in order.
+func (c chain) unary() ([]grpc.UnaryServerInterceptor, error) {
+	validated, err := validate.UnaryServerInterceptor()
+	if err != nil {
+		return nil, fmt.Errorf("preparing validation: %w", err)
+	}
+	if err := warm(validated, c.policies); err != nil {
+		return nil, err
+	}
+	interceptors := []grpc.UnaryServerInterceptor{
+		apierror.UnaryServerInterceptor(c.log),
+		c.policies.UnaryServerInterceptor(),
+		auth.UnaryServerInterceptor(c.verifier, c.policies),
+	}
+	if c.store != nil {
+		interceptors = append(interceptors, idempotency.UnaryServerInterceptor(c.store, c.policies))
+	}
+	return append(interceptors, validated), nil
+}
+
+// stream returns the interceptors of streams; draining gives the channel that
+// is closed when the server begins to drain.
+func (c chain) stream(draining func() <-chan struct{}) []grpc.StreamServerInterceptor {
+	return []grpc.StreamServerInterceptor{
+		apierror.StreamServerInterceptor(c.log),
+		c.knownMethod,
+		withDraining(draining),
+		c.policies.StreamServerInterceptor(),
+		auth.StreamServerInterceptor(c.verifier, c.policies),
+	}
+}
+
+// knownMethod answers calls of methods that do not exist, which reach here as
+// streams, before anybody asks who is calling.
+func (c chain) knownMethod(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if !c.knows(info.FullMethod) && !ofTransport(info.FullMethod) {
+		return errUnknownMethod
+	}
+	return handler(srv, stream)
+}
+
+var errUnknownMethod = apierror.New(apierror.ReasonUnknownMethod, "this server has no such method")
+
+// unknown answers what no service is registered for.
+func unknown(any, grpc.ServerStream) error { return errUnknownMethod }
+
+// knows reports whether the method is one of the service's API.
+func (c chain) knows(fullMethod string) bool {
+	_, known := c.policies.Lookup(fullMethod)
+	return known
+}
+
+// ofTransport reports whether a method belongs to gRPC itself: health and
+// reflection, which have no policy and ask for no credential.
+func ofTransport(fullMethod string) bool { return strings.HasPrefix(fullMethod, "/grpc.") }
+
+// withDraining tells handlers of streams when to end; see [Draining].
+func withDraining(draining func() <-chan struct{}) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return handler(srv, drainableStream{stream, health.WithDraining(stream.Context(), draining())})
+	}
+}
+
+type drainableStream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // a stream is asked for its context
+}
+
+// Context is the stream's context, with the channel.
+func (s drainableStream) Context() context.Context { return s.ctx }
+
+// RecvMsg receives a message; one that cannot be decoded is a typed error.
+func (s drainableStream) RecvMsg(m any) error { return receive(s.ServerStream, m) }

@@ -1,0 +1,57 @@
+package service
+
+import (
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // the client's side of health checks; without it the service config below does nothing
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/policy"
+)
+
+// clientConfig spreads calls over all addresses of a name and leaves out those
+// that say they are draining. It watches "", never a dependency of theirs.
+const clientConfig = `{
+	"loadBalancingConfig": [{"round_robin": {}}],
+	"healthCheckConfig": {"serviceName": ""}
+}`
+
+// Dial returns a connection to another service, such as "dns:///payments:9090".
+// It connects in the background and for as long as it lives.
+//
+// Policies are those of the services that are called: each call gets the
+// deadline of its method, unless the context's is sooner. Token is this
+// service's own credential; auth.ActAs says in whose name it calls. Both may be
+// left out. Traces go along.
+func Dial(target string, policies *policy.Set, token string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	all := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(clientConfig),
+		grpc.WithDisableServiceConfig(), // a TXT record must not change how we call
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			// A replica that was restarted should be found again within seconds.
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: 2 * time.Second,
+		}),
+		// Not more often than the server's enforcement allows.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+	}
+	if policies != nil {
+		all = append(all, grpc.WithChainUnaryInterceptor(policies.UnaryClientInterceptor()))
+	}
+	if token != "" {
+		all = append(all, grpc.WithPerRPCCredentials(auth.PerRPC(token)))
+	}
+	conn, err := grpc.NewClient(target, append(all, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the connection to %s: %w", target, err)
+	}
+	return conn, nil
+}

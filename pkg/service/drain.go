@@ -1,0 +1,194 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/holdfast-dev/holdfast/pkg/health"
+)
+
+// public is what takes traffic, and how it stops taking it. Shutting down goes
+// through these steps; each is there because without it requests are lost:
+//
+//	1  health says NOT_SERVING, /readyz 503; liveness stays
+//	2  lame duck: everything is still accepted, while callers learn of step 1
+//	3  streams are told to end, each with a message and a way to resume
+//	4  the HTTP edge and the public gRPC server finish, in parallel; the
+//	   gateway's own server after both
+//	5  workers stop claiming and release what they have
+//	6  the database pool closes              (a stop hook, after this)
+//	7  telemetry is flushed, the probe port closes       ([serve])
+//
+// A drain that does not end the process (POST /drain) is steps 1, 3 and 5, and
+// in place of step 4 puts a new server behind the listener; see [door].
+type public struct {
+	cfg      Config
+	log      *slog.Logger
+	health   *health.Health
+	door     *door
+	edge     *edge
+	inside   *inside
+	workers  *workforce
+	sabotage Sabotage
+
+	mu       sync.Mutex
+	drained  bool          // by POST /drain
+	stopping bool          // for good
+	ending   chan struct{} // of the gateway's streams: closed when they should end
+}
+
+// draining is the channel that ends the gateway's streams. It is a new one
+// after each drain.
+func (p *public) draining() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ending
+}
+
+// shutdown does steps 1 to 5. When ctx ends the rest is forced. It returns an
+// error if anything was cut off.
+func (p *public) shutdown(ctx context.Context) error {
+	began := time.Now()
+	p.mu.Lock()
+	p.stopping = true
+	p.mu.Unlock()
+
+	if p.sabotage&NoReadinessFlip == 0 {
+		p.health.Drain()
+		p.edge.leaving.Store(true)
+		if p.sabotage&NoDrain == 0 {
+			p.lameDuck(ctx)
+		}
+	}
+	p.endStreams()
+	p.door.endStreams()
+	forced := p.finishRequests(ctx)
+
+	stopping, cancel := context.WithTimeout(ctx, p.cfg.StopWorkers)
+	defer cancel()
+	if err := p.workers.stop(stopping); err != nil {
+		p.log.Error("drain: workers were left behind", "error", err)
+		forced = true
+	}
+	countDrain(forced)
+	p.log.Info("drained", "took", time.Since(began).Round(time.Millisecond), "forced", forced)
+	if forced {
+		return errForced
+	}
+	return nil
+}
+
+// lameDuck waits for callers to notice. There is nothing to wait for but time.
+func (p *public) lameDuck(ctx context.Context) {
+	p.log.Info("draining", "lame_duck", p.cfg.LameDuck)
+	select {
+	case <-ctx.Done():
+	case <-time.After(p.cfg.LameDuck):
+	}
+}
+
+// finishRequests is step 4: both public listeners close at once, since a gRPC
+// server that waited for HTTP would send its GOAWAY late, and the gateway's
+// own server when no HTTP request can need it any more.
+func (p *public) finishRequests(ctx context.Context) (forced bool) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.DrainCap)
+	defer cancel()
+	if p.sabotage&NoDrain != 0 {
+		cancel()
+	}
+	var both sync.WaitGroup
+	var edgeForced, doorForced bool
+	both.Go(func() { edgeForced = p.edge.close(ctx) })
+	both.Go(func() { doorForced = p.door.close(ctx) })
+	both.Wait()
+	p.inside.close(ctx)
+	return edgeForced || doorForced
+}
+
+// endStreams tells the gateway's streams to end.
+func (p *public) endStreams() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.ending:
+	default:
+		close(p.ending)
+	}
+}
+
+// drain empties the process without ending it: callers are told, streams end,
+// connections get GOAWAY, workers stop. It goes on answering whoever comes
+// anyway. It returns when what was in flight has finished, or with an error
+// when that had to be cut off or ctx ended first.
+func (p *public) drain(ctx context.Context) error {
+	left, err := p.leave()
+	if err != nil || left == nil {
+		return err
+	}
+	stopping, cancel := context.WithTimeout(ctx, p.cfg.StopWorkers)
+	defer cancel()
+	workersErr := p.workers.stop(stopping)
+	select {
+	case forced := <-left:
+		if forced {
+			return fmt.Errorf("drain: %w", errForced)
+		}
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for requests in flight: %w", ctx.Err())
+	}
+	return workersErr
+}
+
+// leave turns the process to drained. The channel gives how what was in flight
+// ended; it is nil if the process was drained before.
+func (p *public) leave() (<-chan bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.stopping:
+		return nil, errStopping
+	case p.drained:
+		return nil, nil
+	}
+	p.drained = true
+	p.health.Drain()
+	p.edge.leaving.Store(true)
+	close(p.ending)
+	p.ending = make(chan struct{})
+	return p.door.swap(p.cfg.DrainCap), nil
+}
+
+// undrain puts a drained process back into traffic.
+func (p *public) undrain() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.stopping:
+		return errStopping
+	case !p.drained:
+		return nil
+	}
+	p.drained = false
+	p.workers.start()
+	p.edge.leaving.Store(false)
+	p.health.Undrain()
+	return nil
+}
+
+// countDrain counts how the process left.
+func countDrain(forced bool) {
+	drains, err := otel.Meter("github.com/holdfast-dev/holdfast/pkg/service").
+		Int64Counter("holdfast_drains", metric.WithDescription("Times the process left traffic for good; forced ones lost requests."))
+	if err != nil { // only for a name that breaks the rules
+		otel.Handle(err)
+		return
+	}
+	drains.Add(context.Background(), 1, metric.WithAttributes(attribute.Bool("forced", forced)))
+}

@@ -1,0 +1,129 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/health"
+)
+
+// edge is the public HTTP server: everything that must be true of a request
+// before it may become a call.
+type edge struct {
+	server   *http.Server
+	address  string
+	served   chan struct{}
+	draining func() <-chan struct{}
+	// leaving asks clients to come back on another connection: each answer
+	// closes its own.
+	leaving atomic.Bool
+}
+
+// openEdge serves handler on the listener.
+func openEdge(listener net.Listener, cfg Config, handler http.Handler, draining func() <-chan struct{}, log *slog.Logger) *edge {
+	e := &edge{address: listener.Addr().String(), draining: draining, served: make(chan struct{})}
+	e.server = &http.Server{
+		Handler:           e.guard(handler, int64(cfg.MaxMessage), log),
+		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
+		ReadTimeout:       cfg.ReadTimeout,
+		WriteTimeout:      cfg.WriteTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.MaxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong on the wire
+	}
+	go serveHTTP(e.server, listener, e.served, log)
+	return e
+}
+
+// close lets requests in flight finish and closes all connections. When ctx
+// ends, what is left is cut off and close reports true.
+func (e *edge) close(ctx context.Context) (forced bool) {
+	e.leaving.Store(true)
+	e.server.SetKeepAlivesEnabled(false)
+	forced = e.server.Shutdown(ctx) != nil
+	_ = e.server.Close() // whatever Shutdown left
+	<-e.served
+	return forced
+}
+
+// guard is what every HTTP request passes.
+func (e *edge) guard(next http.Handler, maxBody int64, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer recoverHTTP(w, r, log)
+		id := requestID(r.Header.Get(headerRequestID))
+		r.Header.Set(headerRequestID, id)
+		w.Header().Set(headerRequestID, id)
+		w.Header().Set(headerVersion, Version)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if e.leaving.Load() {
+			// Idle connections are closed later, when their clients have left:
+			// closing one just as a request is on its way loses the request.
+			w.Header().Set("Connection", "close")
+		}
+		if err := acceptable(r, maxBody); err != nil {
+			apierror.WriteProblem(w, err)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r.WithContext(health.WithDraining(r.Context(), e.draining())))
+	})
+}
+
+// acceptable answers what can be said without reading the body.
+func acceptable(r *http.Request, maxBody int64) error {
+	if !utf8.ValidString(r.URL.Path) {
+		return apierror.New(apierror.ReasonMalformedRequest, "the path is not valid UTF-8")
+	}
+	if r.ContentLength > maxBody {
+		return tooLargeFault(maxBody).typed()
+	}
+	if r.ContentLength != 0 {
+		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+			return apierror.New(apierror.ReasonUnsupportedMediaType, "the body must be JSON: send Content-Type: application/json")
+		}
+	}
+	if err := cleanHeaders(r.Header); err != nil {
+		return err
+	}
+	return nil
+}
+
+// requestID returns the client's id for a request if it can be logged as it is,
+// or a new one.
+func requestID(sent string) string {
+	if sent == "" || len(sent) > 128 || !visible(sent) {
+		return uuid.NewString()
+	}
+	return sent
+}
+
+// recoverHTTP turns a panic above the interceptors into an answer.
+func recoverHTTP(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p) // how a handler asks for the connection to be cut
+	}
+	writeProblem(r.Context(), w, log, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+}
+
+// serveHTTP serves until the server is closed, then closes served.
+func serveHTTP(server *http.Server, listener net.Listener, served chan<- struct{}, log *slog.Logger) {
+	defer close(served)
+	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		log.ErrorContext(context.Background(), "an HTTP server ended", "address", listener.Addr().String(), "error", err)
+	}
+}

@@ -1,0 +1,142 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
+)
+
+// inside is the gRPC server that the HTTP API calls, within the process: HTTP
+// requests pass the same interceptors as gRPC ones. It is apart from the public
+// server because it must outlive the HTTP edge, which outlives nothing.
+type inside struct {
+	server *grpc.Server
+	conn   *grpc.ClientConn
+	served chan struct{}
+}
+
+// pipe is how much the in-process connection buffers.
+const pipe = 256 << 10
+
+// openInside starts the server and connects to it. The connection does no
+// health checks: NOT_SERVING would fail every HTTP request of a drain.
+func openInside(server *grpc.Server, cfg Config, log *slog.Logger) (*inside, error) {
+	listener := bufconn.Listen(pipe)
+	conn, err := grpc.NewClient("passthrough:///inside",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableHealthCheck(),
+		grpc.WithDisableRetry(),
+		// The edge has limited what comes in; what goes out is ours.
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connecting the gateway: %w", err)
+	}
+	in := &inside{server: server, conn: conn, served: make(chan struct{})}
+	go func() { // ends when close stops the server, and waits for it
+		defer close(in.served)
+		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			log.Error("the gateway's gRPC server ended", "error", err)
+		}
+	}()
+	return in, nil
+}
+
+// close stops the server once nothing calls it any more, or when ctx ends.
+func (in *inside) close(ctx context.Context) {
+	_ = in.conn.Close()
+	stop := context.AfterFunc(ctx, in.server.Stop)
+	defer stop()
+	in.server.GracefulStop()
+	<-in.served
+}
+
+// newGateway translates HTTP to calls over conn.
+func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slog.Logger) (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newStrictJSON()),
+		runtime.SetQueryParameterParser(&strictQuery{}),
+		runtime.WithIncomingHeaderMatcher(matchIncoming),
+		runtime.WithOutgoingHeaderMatcher(matchOutgoing),
+		runtime.WithOutgoingTrailerMatcher(noTrailers),
+		runtime.WithForwardResponseOption(answer(apis)),
+		runtime.WithErrorHandler(func(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+			if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
+				markReplayed(w, md)
+			}
+			writeProblem(ctx, w, log, err)
+		}),
+		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+			apierror.WriteProblem(w, routingError(r, code))
+		}),
+		// A form body or a header must not turn one method into another.
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithWriteContentLength(),
+	)
+	for _, api := range apis {
+		if api.Gateway == nil {
+			continue
+		}
+		if err := api.Gateway(ctx, mux, conn); err != nil {
+			return nil, fmt.Errorf("registering HTTP routes: %w", err)
+		}
+	}
+	return mux, nil
+}
+
+// answer finishes a successful answer: whether it was replayed, and status 202
+// where something is still under way.
+func answer(apis []API) func(context.Context, http.ResponseWriter, proto.Message) error {
+	return func(ctx context.Context, w http.ResponseWriter, message proto.Message) error {
+		if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
+			markReplayed(w, md)
+		}
+		for _, api := range apis {
+			if api.Accepted != nil && api.Accepted(message) {
+				w.WriteHeader(http.StatusAccepted)
+				return nil
+			}
+		}
+		return nil
+	}
+}
+
+// routingError is the answer to a request that no route takes.
+func routingError(r *http.Request, code int) error {
+	switch code {
+	case http.StatusMethodNotAllowed:
+		return apierror.New(apierror.ReasonMethodNotAllowed, "this path does not take "+r.Method)
+	case http.StatusNotFound:
+		return apierror.New(apierror.ReasonUnknownMethod, "there is nothing at this path")
+	default:
+		return apierror.New(apierror.ReasonMalformedRequest, "the path is malformed")
+	}
+}
+
+// writeProblem answers with an error, from wherever in the gateway it comes. An
+// error that no interceptor has seen and typed is logged here.
+func writeProblem(ctx context.Context, w http.ResponseWriter, log *slog.Logger, err error) {
+	if f := faultOf(err); f != nil {
+		err = f.typed()
+	}
+	_, typed := apierror.ReasonOf(err)
+	e := apierror.From(err)
+	if e.Reason() == apierror.ReasonInternal && !typed {
+		log.ErrorContext(ctx, "internal error", "error_id", e.Metadata("error_id"), "error", err)
+	}
+	apierror.WriteProblem(w, e)
+}

@@ -1,0 +1,101 @@
+package service
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+)
+
+// The headers of the API besides HTTP's own.
+const (
+	headerKey       = "Idempotency-Key"
+	headerReplayed  = "Idempotent-Replayed"
+	headerRequestID = "X-Request-Id"
+	headerVersion   = "Holdfast-Version"
+)
+
+// incoming are the request headers that become gRPC metadata. Everything else
+// stays outside: what a client can send over HTTP should be a list.
+// Authorization is passed on by the gateway itself.
+var incoming = map[string]string{
+	headerKey:       idempotency.KeyMetadata,
+	"If-Match":      "if-match",
+	"Traceparent":   "traceparent",
+	"Tracestate":    "tracestate",
+	headerRequestID: "x-request-id",
+}
+
+func matchIncoming(header string) (string, bool) {
+	name, ok := incoming[header]
+	return name, ok
+}
+
+// matchOutgoing says which gRPC header metadata becomes a response header.
+func matchOutgoing(name string) (string, bool) {
+	name = strings.ToLower(name)
+	if name == "retry-after" || strings.HasPrefix(name, "ratelimit") {
+		return http.CanonicalHeaderKey(name), true
+	}
+	return "", false
+}
+
+// noTrailers: whether an answer was replayed is the one trailer there is, and
+// HTTP gets it as a header.
+func noTrailers(string) (string, bool) { return "", false }
+
+// markReplayed sets the header of an answer that was replayed.
+func markReplayed(w http.ResponseWriter, md runtime.ServerMetadata) {
+	if values := md.TrailerMD.Get(idempotency.ReplayedTrailer); len(values) > 0 {
+		w.Header().Set(headerReplayed, values[0])
+	}
+}
+
+// cleanHeaders puts request headers into the form that gRPC metadata has, and
+// answers what is wrong with those that cannot be: gRPC would drop them, or
+// fail the call as if it were our bug.
+func cleanHeaders(h http.Header) *apierror.Error {
+	if keys := h.Values(headerKey); len(keys) > 0 {
+		if len(keys) > 1 {
+			return apierror.New(apierror.ReasonKeyMalformed, "the request has more than one "+headerKey)
+		}
+		key := idempotency.UnquoteHeader(keys[0])
+		if !visible(key) {
+			return apierror.New(apierror.ReasonKeyMalformed, "the "+headerKey+" has characters other than visible ASCII")
+		}
+		h.Set(headerKey, key)
+	}
+	if tags := h.Values("If-Match"); len(tags) > 0 {
+		tag := strings.Trim(strings.TrimSpace(tags[0]), `"`)
+		if len(tags) > 1 || !visible(tag) || strings.HasPrefix(tag, "W/") {
+			return apierror.New(apierror.ReasonInvalidField, "If-Match must be one entity tag, as an answer gave it",
+				apierror.WithField("etag", "is not one entity tag"))
+		}
+		h.Set("If-Match", tag)
+	}
+	if credentials := h.Values("Authorization"); len(credentials) > 1 || (len(credentials) == 1 && !visible(strings.ReplaceAll(credentials[0], " ", ""))) {
+		return apierror.New(apierror.ReasonCredentialsInvalid, "the Authorization header is not `Bearer` and a key")
+	}
+	for _, name := range []string{"Traceparent", "Tracestate"} {
+		if !visible(strings.ReplaceAll(h.Get(name), " ", "")) {
+			h.Del(name)
+		}
+	}
+	// Nobody needs gRPC's own headers over HTTP: the server's deadline holds.
+	h.Del("Grpc-Timeout")
+	h.Del("Te")
+	return nil
+}
+
+// visible reports whether a text has visible ASCII characters only.
+func visible(text string) bool {
+	for _, c := range []byte(text) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,126 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+
+	"go.uber.org/fx"
+
+	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/health"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/telemetry"
+)
+
+// common is what the graph of every service begins with.
+func common(s settings, t *telemetry.Telemetry, h *health.Health) fx.Option {
+	cfg := setting[Config](s)
+	return fx.Options(
+		s.supply(),
+		fx.Supply(cfg.Environment, t.Logger, t, h),
+		fx.Provide(newKeySet),
+	)
+}
+
+func newKeySet(cfg auth.Config, environment config.Environment, log *slog.Logger) (auth.Verifier, error) {
+	return auth.NewKeySet(cfg, environment, log)
+}
+
+// parts is what a service's module has made, and what is needed to serve it.
+type parts struct {
+	fx.In
+
+	Config    Config
+	Log       *slog.Logger
+	Telemetry *telemetry.Telemetry
+	Health    *health.Health
+	Verifier  auth.Verifier
+	APIs      []API              `group:"apis"`
+	Workers   []Worker           `group:"workers"`
+	Store     *idempotency.Store `optional:"true"`
+	Lifecycle fx.Lifecycle
+}
+
+// assemble makes the public side of the service. It is invoked last, so that
+// its stop hook, the drain, runs first: everything the handlers use is closed
+// after the last handler has returned.
+func assemble(sabotage Sabotage, publish func(*public)) fx.Option {
+	return fx.Invoke(func(p parts) error {
+		plan, err := p.plan()
+		if err != nil {
+			return err
+		}
+		var served *public
+		p.Lifecycle.Append(fx.Hook{
+			OnStart: func(ctx context.Context) error {
+				served, err = open(ctx, plan, p)
+				if err != nil {
+					return err
+				}
+				served.sabotage = sabotage
+				publish(served)
+				return nil
+			},
+			OnStop: func(ctx context.Context) error { return served.shutdown(ctx) },
+		})
+		return nil
+	})
+}
+
+// plan checks what the service promises, and prepares its servers.
+func (p parts) plan() (blueprint, error) {
+	policies, err := enforcePolicies(p.APIs, p.Store)
+	if err != nil {
+		return blueprint{}, err
+	}
+	p.Health.Serves(serviceNames(p.APIs)...)
+	c := chain{log: p.Log, policies: policies, verifier: p.Verifier, store: p.Store}
+	unary, err := c.unary()
+	if err != nil {
+		return blueprint{}, err
+	}
+	return blueprint{
+		cfg: p.Config, apis: p.APIs, chain: c, unary: unary,
+		health: p.Health.GRPC(), stats: p.Telemetry.Server(c.knows),
+	}, nil
+}
+
+// open opens the public listeners and serves. The ports open only now: while a
+// service starts, a refused connection sends its callers elsewhere, where one
+// that is accepted would keep them waiting.
+func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
+	cfg := plan.cfg
+	served := &public{
+		cfg: cfg, log: p.Log, health: p.Health,
+		workers: &workforce{workers: p.Workers, log: p.Log},
+		ending:  make(chan struct{}),
+	}
+	grpcPort, err := listenPublic(ctx, "HOLDFAST_GRPC_ADDR", cfg.GRPCAddr, cfg.MaxConns)
+	if err != nil {
+		return nil, err
+	}
+	httpPort, err := listenPublic(ctx, "HOLDFAST_HTTP_ADDR", cfg.HTTPAddr, cfg.MaxConns)
+	if err != nil {
+		_ = grpcPort.Close()
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = grpcPort.Close()
+			_ = httpPort.Close()
+		}
+	}()
+	if served.inside, err = openInside(plan.build(served.draining), cfg, p.Log); err != nil {
+		return nil, err
+	}
+	// The gateway outlives the context of starting.
+	gateway, err := newGateway(context.WithoutCancel(ctx), p.APIs, served.inside.conn, p.Log)
+	if err != nil {
+		served.inside.close(ctx)
+		return nil, err
+	}
+	served.door = openDoor(grpcPort, plan.buildFor, p.Log)
+	served.edge = openEdge(httpPort, cfg, withDocs(gateway, cfg.Environment), served.draining, p.Log)
+	return served, nil
+}

@@ -1,0 +1,67 @@
+package service
+
+import (
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
+
+	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+)
+
+// blueprint is what gRPC servers are made from: one at first, another each time
+// a drain replaces it, and the one inside for the gateway.
+type blueprint struct {
+	cfg    Config
+	apis   []API
+	chain  chain
+	unary  []grpc.UnaryServerInterceptor
+	health healthpb.HealthServer
+	stats  stats.Handler
+}
+
+// buildFor is build for a server whose streams end once and for all.
+func (b blueprint) buildFor(draining <-chan struct{}) *grpc.Server {
+	return b.build(func() <-chan struct{} { return draining })
+}
+
+// build returns a server that is not serving yet. Draining gives the channel
+// that ends its streams.
+func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
+	s := grpc.NewServer(
+		grpc.ForceServerCodecV2(decodingCodec{idempotency.Codec(), b.cfg.MaxMessage}),
+		grpc.StatsHandler(b.stats),
+		grpc.ChainUnaryInterceptor(b.unary...),
+		grpc.ChainStreamInterceptor(b.chain.stream(draining)...),
+		grpc.UnknownServiceHandler(unknown),
+		// GracefulStop and Stop return when the handlers have: what follows
+		// them closes what handlers use.
+		grpc.WaitForHandlers(true),
+		// A message over the limit is answered with a typed error by the codec;
+		// one far over it is not even read.
+		grpc.MaxRecvMsgSize(4*b.cfg.MaxMessage),
+		grpc.MaxHeaderListSize(uint32(b.cfg.MaxHeader)),
+		grpc.MaxConcurrentStreams(b.cfg.MaxStreams),
+		grpc.ConnectionTimeout(b.cfg.ReadHeaderTimeout), // for the preface: a slow client holds a connection, not longer
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge:      b.cfg.MaxConnAge,
+			MaxConnectionAgeGrace: b.cfg.MaxConnAgeGrace,
+			MaxConnectionIdle:     15 * time.Minute,
+			Time:                  30 * time.Second,
+			Timeout:               10 * time.Second,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
+	for _, api := range b.apis {
+		api.Register(arrivals{s})
+	}
+	healthpb.RegisterHealthServer(s, b.health)
+	if b.cfg.Environment == config.Development {
+		reflection.Register(s)
+	}
+	return s
+}

@@ -1,0 +1,103 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// A worker that fails is started again, later each time.
+const (
+	firstWorkerPause = time.Second
+	lastWorkerPause  = 30 * time.Second
+)
+
+// workforce runs the workers, and stops and restarts them all.
+type workforce struct {
+	workers    []Worker
+	log        *slog.Logger
+	firstPause time.Duration // firstWorkerPause if zero; tests are in a hurry
+
+	mu      sync.Mutex
+	cancel  context.CancelFunc // nil while stopped
+	running *sync.WaitGroup
+}
+
+// start starts all workers, unless they run.
+func (w *workforce) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel, w.running = cancel, &sync.WaitGroup{}
+	for _, worker := range w.workers {
+		w.running.Go(func() { w.keep(ctx, worker) })
+	}
+}
+
+// stop tells all workers to stop claiming work and waits until they have
+// finished or released what they had. When ctx ends they are left behind; the
+// error names how many workers there were.
+func (w *workforce) stop(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancel == nil {
+		return nil
+	}
+	w.cancel()
+	w.cancel = nil
+	done := make(chan struct{})
+	running := w.running
+	go func() {
+		running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for %d workers to release what they have claimed: %w", len(w.workers), ctx.Err())
+	}
+}
+
+// keep runs one worker until ctx ends.
+func (w *workforce) keep(ctx context.Context, worker Worker) {
+	first := cmp.Or(w.firstPause, firstWorkerPause)
+	pause := first
+	for {
+		began := time.Now()
+		err := runWorker(ctx, worker)
+		if ctx.Err() != nil {
+			if err != nil {
+				w.log.Warn("a worker did not stop cleanly", "worker", worker.Name, "error", err)
+			}
+			return
+		}
+		if time.Since(began) > lastWorkerPause {
+			pause = first
+		}
+		w.log.Error("a worker ended and is started again", "worker", worker.Name, "error", err, "next_in", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastWorkerPause)
+	}
+}
+
+// runWorker runs a worker once and makes an error of a panic.
+func runWorker(ctx context.Context, worker Worker) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return worker.Run(ctx)
+}
