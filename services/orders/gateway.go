@@ -1,0 +1,52 @@
+package orders
+
+import (
+	"context"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
+)
+
+// registerGateway serves the API over HTTP.
+func registerGateway(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
+	return ordersv1.RegisterOrdersServiceHandlerClient(ctx, mux, httpClient{ordersv1.NewOrdersServiceClient(conn)})
+}
+
+// httpClient is how the gateway calls the API. HTTP has a header for what gRPC
+// says in a field: If-Match fills in the etag, before anything validates it.
+type httpClient struct{ ordersv1.OrdersServiceClient }
+
+// UpdateOrder takes the etag from If-Match if the body has none. Two that differ
+// are refused: the client must know which version it means.
+func (c httpClient) UpdateOrder(ctx context.Context, r *ordersv1.UpdateOrderRequest, opts ...grpc.CallOption) (*ordersv1.UpdateOrderResponse, error) {
+	sent, _ := metadata.FromOutgoingContext(ctx)
+	for _, ifMatch := range sent.Get("if-match") {
+		switch {
+		case r.GetEtag() == "":
+			r = proto.CloneOf(r)
+			r.Etag = ifMatch
+		case versionOf(r.GetEtag()) != versionOf(ifMatch):
+			return nil, apierror.New(apierror.ReasonInvalidField, "the request names two versions",
+				apierror.WithField("etag", "differs from the If-Match header"))
+		}
+	}
+	return c.OrdersServiceClient.UpdateOrder(ctx, r, opts...)
+}
+
+// accepted reports whether an answer is of something still under way, which
+// HTTP says with 202.
+func accepted(answer proto.Message) bool {
+	switch answer := answer.(type) {
+	case *ordersv1.CreateOrderResponse:
+		return answer.GetOrder().GetState() == ordersv1.OrderState_ORDER_STATE_PENDING_PAYMENT
+	case *ordersv1.CancelOrderResponse:
+		return answer.GetOrder().GetState() == ordersv1.OrderState_ORDER_STATE_CANCELLING
+	default:
+		return false
+	}
+}

@@ -1,0 +1,123 @@
+// Package orders sells from a catalogue: it places orders, has them paid by the
+// payments service, and cancels them again.
+//
+// Placing an order is two commits around one call to payments. The first stores
+// the idempotency key and the order, in PENDING_PAYMENT; the second what became
+// of the payment, and the answer. What a crash, a timeout or an outage of
+// payments leaves in between, the completer finds and finishes. See order.go for
+// the states, completer.go for the way to an end, clients.go for what is asked
+// of payments.
+//
+// It never moves money itself, and never believes a client about a price.
+package orders
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/fx"
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/service"
+	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
+	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
+	"github.com/holdfast-dev/holdfast/services/orders/migrations"
+)
+
+// Definition is the orders service.
+var Definition = service.Definition{
+	Name:       "orders",
+	Module:     Module,
+	Migrations: migrations.FS,
+	Config:     []any{Config{}, idempotency.Config{}},
+}
+
+// Config is what orders is told by its environment.
+type Config struct {
+	PaymentsTarget string        `env:"HOLDFAST_PAYMENTS_TARGET" envDefault:"dns:///payments:9090" doc:"where the payments service answers gRPC"`
+	Sweep          time.Duration `env:"HOLDFAST_COMPLETER_INTERVAL" envDefault:"1s" doc:"how often to look for orders that a crash or a timeout left open"`
+	MaxPause       time.Duration `env:"HOLDFAST_COMPLETER_MAX_PAUSE" envDefault:"4s" doc:"the longest pause between two tries of finishing one order"`
+}
+
+// Validate reports every setting that could not work.
+func (c Config) Validate() error {
+	if c.Sweep <= 0 || c.MaxPause <= 0 {
+		return fmt.Errorf("HOLDFAST_COMPLETER_INTERVAL and HOLDFAST_COMPLETER_MAX_PAUSE must be positive")
+	}
+	return nil
+}
+
+// Module is what the service is made of.
+var Module = fx.Module("orders",
+	fx.Provide(
+		idempotency.NewDeriver,
+		idempotency.New,
+		fx.Annotate(dialPayments, fx.As(new(grpc.ClientConnInterface))),
+		build,
+	),
+	service.ProvideAPI(newAPI),
+	service.ProvideWorker(newCompleterWorker),
+	service.ProvideWorker(newHousekeeping),
+)
+
+// dialPayments connects to payments with this service's own credential; each
+// call says in whose name it is made.
+func dialPayments(
+	lifecycle fx.Lifecycle, cfg Config, credentials auth.Config, environment config.Environment,
+) (*grpc.ClientConn, error) {
+	policies, err := policy.Load(paymentsv1.File_holdfast_payments_v1_payments_proto.Services().ByName("PaymentsService"))
+	if err != nil {
+		return nil, fmt.Errorf("policies of payments: %w", err)
+	}
+	conn, err := service.Dial(cfg.PaymentsTarget, policies, credentials.Token(environment))
+	if err != nil {
+		return nil, err
+	}
+	lifecycle.Append(fx.StopHook(conn.Close))
+	return conn, nil
+}
+
+// build puts the service together: the RPCs, and the completer that goes on
+// where they had to leave off.
+func build(
+	cfg Config, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver, conn grpc.ClientConnInterface,
+) (*api, *idempotency.Completer) {
+	s := &store{pool: pool}
+	finish := &finisher{
+		store:    s,
+		payments: &payments{client: paymentsv1.NewPaymentsServiceClient(conn)},
+		now:      time.Now,
+	}
+	completer := idempotency.NewCompleter(keys, finish.resumers(),
+		idempotency.WithInterval(cfg.Sweep), idempotency.WithMaxPause(cfg.MaxPause))
+	return &api{
+		store: s, keys: keys, derive: derive, finish: finish,
+		nudge: completer.Nudge, now: time.Now,
+	}, completer
+}
+
+func newAPI(a *api) service.API {
+	return service.API{
+		Register: func(r grpc.ServiceRegistrar) { ordersv1.RegisterOrdersServiceServer(r, a) },
+		Gateway:  registerGateway,
+		Accepted: accepted,
+	}
+}
+
+func newCompleterWorker(completer *idempotency.Completer) service.Worker {
+	return service.Worker{Name: "completer", Run: completer.Run}
+}
+
+// newHousekeeping keeps the tables of idempotency keys in shape.
+func newHousekeeping(pool *pgxpool.Pool, keys *idempotency.Store, log *slog.Logger) service.Worker {
+	return service.Worker{Name: "housekeeping", Run: func(ctx context.Context) error {
+		return runHousekeeping(ctx, pool, keys, log)
+	}}
+}

@@ -1,0 +1,71 @@
+package orders
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/fx"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/service"
+	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
+)
+
+// TestTheModuleFindsAllItNeeds checks the graph against what pkg/service says a
+// module finds, without starting anything.
+func TestTheModuleFindsAllItNeeds(t *testing.T) {
+	type parts struct {
+		fx.In
+		APIs    []service.API    `group:"apis"`
+		Workers []service.Worker `group:"workers"`
+	}
+	require.NoError(t, fx.ValidateApp(
+		Module,
+		fx.Provide(
+			func() *slog.Logger { return nil },
+			func() *pgxpool.Pool { return nil },
+			func() config.Environment { return config.Development },
+			func() auth.Config { return auth.Config{} },
+			func() Config { return Config{} },
+			func() idempotency.Config { return idempotency.Config{} },
+		),
+		fx.Invoke(func(parts) {}),
+	))
+}
+
+func TestWrongConfigurationIsRefused(t *testing.T) {
+	_, err := config.Load[Config](map[string]string{})
+	require.NoError(t, err, "the defaults are fine")
+	for _, name := range []string{"HOLDFAST_COMPLETER_INTERVAL", "HOLDFAST_COMPLETER_MAX_PAUSE"} {
+		_, err := config.Load[Config](map[string]string{name: "0s"})
+		require.ErrorContains(t, err, name)
+	}
+}
+
+// TestWhatIsStillUnderWayIsAccepted: HTTP says 202 and not 200.
+func TestWhatIsStillUnderWayIsAccepted(t *testing.T) {
+	created := func(state ordersv1.OrderState) proto.Message {
+		return &ordersv1.CreateOrderResponse{Order: &ordersv1.Order{State: state}}
+	}
+	cancelled := func(state ordersv1.OrderState) proto.Message {
+		return &ordersv1.CancelOrderResponse{Order: &ordersv1.Order{State: state}}
+	}
+	for _, test := range []struct {
+		answer proto.Message
+		want   bool
+	}{
+		{created(statePending), true},
+		{created(statePaid), false},
+		{created(stateFailed), false},
+		{cancelled(stateCancelling), true},
+		{cancelled(stateCancelled), false},
+		{&ordersv1.GetOrderResponse{Order: &ordersv1.Order{State: statePending}}, false},
+	} {
+		require.Equal(t, test.want, accepted(test.answer), test.answer)
+	}
+}
