@@ -1,0 +1,231 @@
+package drill
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
+	"github.com/holdfast-dev/holdfast/test/invariants"
+	"github.com/holdfast-dev/holdfast/test/load"
+)
+
+// shopper places orders in every way there is and remembers all of it. Most
+// requests are fresh orders; some are sent again with their key, which must
+// replay the stored answer byte for byte; a few use an old key for another
+// order, which must be refused.
+type shopper struct {
+	senders []sender
+	seed    uint64
+
+	mu       sync.Mutex
+	attempts []invariants.Attempt
+	placed   [][]placement // by sender: what can be sent again
+}
+
+// sender is a way to send, and how its answers are encoded.
+type sender struct {
+	load.Sender
+	encoding string
+}
+
+// placement is an order that was acknowledged.
+type placement struct {
+	key     string
+	request *ordersv1.CreateOrderRequest
+	body    []byte
+}
+
+// What is done with an arrival, in percent; the rest are fresh orders.
+const (
+	replayPercent = 8
+	reusePercent  = 3
+	// Of the fresh orders, so many are paid with a card that is declined, and so
+	// many with one that takes a second to answer: whenever a replica is told to
+	// go, requests are under way on it.
+	declinePercent = 10
+	slowPercent    = 15
+)
+
+func newShopper(seed uint64, senders ...sender) *shopper {
+	return &shopper{senders: senders, seed: seed, placed: make([][]placement, len(senders))}
+}
+
+// visit is one arrival: the load generator's operation.
+func (s *shopper) visit(ctx context.Context, a load.Arrival) load.Verdict {
+	// Drawn from the seed and the arrival, so that a seed names a run, as far as
+	// clocks allow.
+	random := rand.New(rand.NewPCG(s.seed, uint64(a.Number))) // reproducible on purpose
+	via := random.IntN(len(s.senders))
+	draw := random.IntN(100)
+	if draw < replayPercent+reusePercent {
+		if known, ok := s.pick(random, via); ok {
+			if draw < replayPercent {
+				return s.replay(ctx, via, known)
+			}
+			return s.reuse(ctx, via, known)
+		}
+	}
+	return s.place(ctx, via, a.Key, random)
+}
+
+// place sends a fresh order.
+func (s *shopper) place(ctx context.Context, via int, key string, random *rand.Rand) load.Verdict {
+	request := freshOrder(random)
+	want := ordersv1.OrderState_ORDER_STATE_PAID
+	switch card := random.IntN(100); {
+	case card < declinePercent:
+		request.PaymentMethod, want = "pm_card_declined", ordersv1.OrderState_ORDER_STATE_PAYMENT_FAILED
+	case card < declinePercent+slowPercent:
+		request.PaymentMethod = "pm_card_slow"
+	}
+	exchange, order, verdict := s.send(ctx, via, key, request, request.GetShippingNote())
+	if verdict.Failure != nil {
+		return verdict
+	}
+	if state := order.GetState(); state != want && state != ordersv1.OrderState_ORDER_STATE_PENDING_PAYMENT {
+		verdict.Failure = load.Wrong(fmt.Sprintf("order %s is %s, the card says %s", order.GetId(), state, want))
+		return verdict
+	}
+	s.mu.Lock()
+	s.placed[via] = append(s.placed[via], placement{key, request, exchange.Body})
+	s.mu.Unlock()
+	return verdict
+}
+
+// replay sends an acknowledged order again, with its key.
+func (s *shopper) replay(ctx context.Context, via int, known placement) load.Verdict {
+	exchange, _, verdict := s.send(ctx, via, known.key, known.request, "")
+	switch {
+	case verdict.Failure != nil:
+	case !exchange.Replayed:
+		verdict.Failure = load.Wrong("a repeated request was not answered as a replay")
+	case !bytes.Equal(exchange.Body, known.body):
+		verdict.Failure = load.Wrong("a replay has other bytes than the first answer")
+	}
+	return verdict
+}
+
+// reuse sends another order with a key that was used.
+func (s *shopper) reuse(ctx context.Context, via int, known placement) load.Verdict {
+	other := proto.CloneOf(known.request)
+	other.ShippingNote = "reused " + uuid.NewString()
+	exchange, _, verdict := s.send(ctx, via, known.key, other, other.GetShippingNote())
+	switch {
+	case exchange.Reason == "KEY_REUSED":
+		verdict.Failure = nil // as it must be
+	case exchange.OK:
+		verdict.Failure = load.Wrong("a key was accepted for another request")
+	}
+	return verdict
+}
+
+// send performs one attempt and writes it into the history.
+func (s *shopper) send(ctx context.Context, via int, key string, request *ordersv1.CreateOrderRequest, marker string) (load.Exchange, *ordersv1.Order, load.Verdict) {
+	sender := s.senders[via]
+	exchange := sender.Send(ctx, key, request)
+	verdict := load.Verdict{
+		Failure:            exchange.Failure(),
+		Replayed:           exchange.Replayed,
+		TransparentRetries: exchange.TransparentRetries,
+	}
+	attempt := invariants.Attempt{
+		At:       time.Now(),
+		Via:      sender.Name(),
+		Encoding: sender.encoding,
+		Key:      key,
+		Marker:   marker,
+		OK:       exchange.OK,
+		Replayed: exchange.Replayed,
+		Body:     exchange.Body,
+		Refusal:  exchange.Reason,
+	}
+	var order *ordersv1.Order
+	if exchange.OK {
+		var err error
+		if order, err = decodeOrder(sender.encoding, exchange.Body); err != nil {
+			verdict.Failure = load.Wrong(err.Error())
+		}
+		attempt.Order, _ = uuid.Parse(order.GetId()) // the zero id is found missing
+		attempt.State = stateName(order.GetState())
+	}
+	if verdict.Failure != nil {
+		attempt.Failure = verdict.Failure.Kind + ": " + verdict.Failure.Detail
+	}
+	s.mu.Lock()
+	s.attempts = append(s.attempts, attempt)
+	s.mu.Unlock()
+	return exchange, order, verdict
+}
+
+// pick draws one of the orders that were placed by the same way: a replay is
+// byte for byte the same within one encoding.
+func (s *shopper) pick(random *rand.Rand, via int) (placement, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.placed[via]
+	if len(known) == 0 {
+		return placement{}, false
+	}
+	return known[random.IntN(len(known))], true
+}
+
+// history is everything that was sent and answered so far.
+func (s *shopper) history() []invariants.Attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]invariants.Attempt(nil), s.attempts...)
+}
+
+func (s *shopper) close() {
+	for _, sender := range s.senders {
+		sender.Close()
+	}
+}
+
+// freshOrder is an order of one to three products, paid with a good card, with
+// a note of its own.
+func freshOrder(random *rand.Rand) *ordersv1.CreateOrderRequest {
+	catalogue := []string{"espresso-beans", "filter-beans", "decaf-beans", "aeropress", "filter-papers"}
+	random.Shuffle(len(catalogue), func(i, j int) { catalogue[i], catalogue[j] = catalogue[j], catalogue[i] })
+	request := &ordersv1.CreateOrderRequest{PaymentMethod: "pm_card_ok", ShippingNote: "note " + uuid.NewString()}
+	for _, product := range catalogue[:1+random.IntN(3)] {
+		request.Lines = append(request.Lines, &ordersv1.CreateOrderRequest_Line{
+			ProductId: product, Quantity: int32(1 + random.IntN(3)), // 1 to 3
+		})
+	}
+	return request
+}
+
+func decodeOrder(encoding string, body []byte) (*ordersv1.Order, error) {
+	var response ordersv1.CreateOrderResponse
+	var err error
+	if encoding == "json" {
+		err = protojson.Unmarshal(body, &response)
+	} else {
+		err = proto.Unmarshal(body, &response)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the answer cannot be read: %w", err)
+	}
+	if response.GetOrder() == nil {
+		return nil, fmt.Errorf("the answer holds no order")
+	}
+	return response.GetOrder(), nil
+}
+
+// stateName is the state as the database has it.
+func stateName(state ordersv1.OrderState) string {
+	const prefix = len("ORDER_STATE_")
+	if name := state.String(); len(name) > prefix {
+		return name[prefix:]
+	}
+	return state.String()
+}

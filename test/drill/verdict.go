@@ -1,0 +1,203 @@
+package drill
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+	"charm.land/lipgloss/v2/table"
+
+	"github.com/holdfast-dev/holdfast/test/invariants"
+	"github.com/holdfast-dev/holdfast/test/load"
+)
+
+// Verdict is what a drill has found. Its JSON form is for machines.
+type Verdict struct {
+	Drill    string   `json:"drill"`
+	Sabotage Sabotage `json:"sabotage,omitempty"`
+	Seed     uint64   `json:"seed"`
+	// Passed says that no request failed, every replica drained, and every
+	// invariant holds.
+	Passed bool `json:"passed"`
+	// Took is the whole drill, in seconds.
+	Took float64 `json:"took_seconds"`
+	// Sent counts requests, Failed those that failed, by kind.
+	Sent   int64            `json:"sent"`
+	Failed map[string]int64 `json:"failed"`
+	// Examples holds one failure of each kind.
+	Examples map[string]string `json:"examples,omitempty"`
+	// Replayed counts stored answers, Retried clients' own retries, and
+	// Transparent the streams that gRPC sent again because the server had
+	// certainly not looked at them.
+	Replayed    int64 `json:"replayed"`
+	Retried     int64 `json:"retried"`
+	Transparent int64 `json:"transparent_retries"`
+	// Phases are before, during and after the drill's deed.
+	Phases []Phase `json:"phases"`
+	// Late is how late the load generator's worst arrival left, in seconds.
+	Late float64 `json:"generator_late_seconds"`
+	// Drains are the replicas that were replaced.
+	Drains []Drain `json:"drains"`
+	// Audit is what the invariants checker has found.
+	Audit invariants.Result `json:"audit"`
+}
+
+// Phase is a part of a run. Latencies are in seconds, from the time a request
+// was due.
+type Phase struct {
+	Name   string  `json:"name"`
+	Sent   int64   `json:"sent"`
+	Failed int64   `json:"failed"`
+	P50    float64 `json:"p50_seconds"`
+	P99    float64 `json:"p99_seconds"`
+	Max    float64 `json:"max_seconds"`
+}
+
+func judge(drill string, o Options, report load.Report, drains []Drain, audit invariants.Result, took time.Duration) *Verdict {
+	v := &Verdict{
+		Drill:       drill,
+		Sabotage:    o.Sabotage,
+		Seed:        o.Seed,
+		Took:        took.Seconds(),
+		Sent:        report.Sent(),
+		Failed:      report.Failed(),
+		Examples:    report.Examples,
+		Replayed:    report.Replayed(),
+		Retried:     report.Retried(),
+		Transparent: report.Transparent(),
+		Late:        report.Late.Seconds(),
+		Drains:      drains,
+		Audit:       audit,
+	}
+	for _, p := range report.Phases {
+		v.Phases = append(v.Phases, Phase{
+			Name: p.Name, Sent: p.Sent, Failed: p.Failures(),
+			P50: p.P50.Seconds(), P99: p.P99.Seconds(), Max: p.Max.Seconds(),
+		})
+	}
+	v.Passed = v.Sent > 0 && report.Failures() == 0 && len(audit.Violations) == 0 && len(v.problems()) == 0
+	return v
+}
+
+// problems are the replicas that did not exit with 0.
+func (v *Verdict) problems() []string {
+	var found []string
+	for _, d := range v.Drains {
+		if d.Problem != "" {
+			found = append(found, d.Problem)
+		}
+	}
+	return found
+}
+
+// Render writes the verdict as a table, with colours if w is a terminal that
+// wants them.
+func (v *Verdict) Render(w io.Writer) error {
+	bold, dim := lipgloss.NewStyle().Bold(true), lipgloss.NewStyle().Faint(true)
+	colour, word := lipgloss.Green, "PASSED"
+	if !v.Passed {
+		colour, word = lipgloss.Red, "FAILED"
+	}
+	title := "drill " + v.Drill
+	if v.Sabotage != "" {
+		title += " --sabotage " + string(v.Sabotage)
+	}
+	facts := table.New().Border(lipgloss.RoundedBorder()).BorderStyle(dim).
+		StyleFunc(func(_, column int) lipgloss.Style {
+			style := lipgloss.NewStyle().Padding(0, 1)
+			if column == 0 {
+				return style.Faint(true)
+			}
+			return style
+		}).
+		Row("requests sent", strconv.FormatInt(v.Sent, 10)).
+		Row("failed", v.failures())
+	if v.Retried > 0 {
+		facts.Row("retried by clients", strconv.FormatInt(v.Retried, 10))
+	}
+	facts.Row("replayed", strconv.FormatInt(v.Replayed, 10)).
+		Row("sent again by gRPC, unseen", strconv.FormatInt(v.Transparent, 10))
+	for _, p := range v.Phases {
+		facts.Row("latency "+p.Name, fmt.Sprintf("p50 %s  p99 %s  max %s", seconds(p.P50), seconds(p.P99), seconds(p.Max)))
+	}
+	facts.Row("drains", v.drains()).
+		Row("invariants", v.invariants()).
+		Row("seed", strconv.FormatUint(v.Seed, 10)).
+		Row("took", seconds(v.Took))
+	text := []string{
+		bold.Render(title) + "  " + bold.Foreground(colour).Render(word),
+		facts.Render(),
+	}
+	text = append(text, dim.Render(fmt.Sprintf("%d %% of the cards take a second to answer, so that requests are under way whenever a replica goes.", slowPercent)))
+	text = append(text, v.problems()...)
+	for _, violation := range v.Audit.Violations[:min(len(v.Audit.Violations), shownViolations)] {
+		text = append(text, violation.String())
+	}
+	if more := len(v.Audit.Violations) - shownViolations; more > 0 {
+		text = append(text, fmt.Sprintf("and %d more violations (--json has all)", more))
+	}
+	_, err := lipgloss.Fprintln(w, strings.Join(text, "\n"))
+	return err
+}
+
+// shownViolations is how many a person gets to see at once.
+const shownViolations = 10
+
+// failures lists the failed requests by kind, the most frequent first.
+func (v *Verdict) failures() string {
+	kinds := slices.SortedFunc(maps.Keys(v.Failed), func(a, b string) int {
+		if v.Failed[a] != v.Failed[b] {
+			return int(v.Failed[b] - v.Failed[a])
+		}
+		return strings.Compare(a, b)
+	})
+	var total int64
+	lines := []string{""}
+	for _, kind := range kinds {
+		total += v.Failed[kind]
+		lines = append(lines, fmt.Sprintf("%d %s", v.Failed[kind], kind))
+	}
+	lines[0] = strconv.FormatInt(total, 10)
+	return strings.Join(lines, "\n")
+}
+
+func (v *Verdict) drains() string {
+	var slowest float64
+	for _, d := range v.Drains {
+		slowest = max(slowest, d.Took)
+	}
+	text := fmt.Sprintf("%d replicas replaced, the slowest drained in %s", len(v.Drains), seconds(slowest))
+	if n := len(v.problems()); n > 0 {
+		text += fmt.Sprintf(", %d did not exit with 0", n)
+	}
+	return text
+}
+
+func (v *Verdict) invariants() string {
+	a := v.Audit.Audited
+	audited := fmt.Sprintf("%d orders, %d payments, %d processor operations audited", a.Orders, a.Payments, a.Operations)
+	if n := len(v.Audit.Violations); n > 0 {
+		return fmt.Sprintf("%d violated; %s", n, audited)
+	}
+	return "all hold; " + audited
+}
+
+// seconds prints a time with three significant digits or so.
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(time.Millisecond).String()
+	default:
+		return d.Round(10 * time.Microsecond).String()
+	}
+}
