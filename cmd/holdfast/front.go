@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
+)
+
+// routes say which service answers a path of the front port: the path itself
+// and everything below it.
+var routes = []struct{ path, service string }{
+	{"/v1/orders", local.Orders},
+	{"/v1/products", local.Orders},
+	{"/v1/payments", local.Payments},
+	{"/openapi.json", local.Orders},
+	{"/docs", local.Orders},
+}
+
+// restartPatience is how long a request waits for a service that is being
+// started again. Nothing was sent yet, so waiting is always safe.
+const restartPatience = 10 * time.Second
+
+// front answers the front port: the whole HTTP API by path, and an index page.
+type front struct {
+	services map[string]local.Addresses
+	proxies  map[string]http.Handler // by service
+}
+
+func newFront(services map[string]local.Addresses) *front {
+	f := &front{services: services, proxies: map[string]http.Handler{}}
+	for _, route := range routes {
+		f.proxies[route.service] = newProxy(services[route.service].HTTP)
+	}
+	return f
+}
+
+// ServeHTTP passes the request on to the service whose path it is.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for _, route := range routes {
+		// A custom verb belongs to its collection: /v1/payments:charge.
+		if rest, ok := strings.CutPrefix(r.URL.Path, route.path); ok && (rest == "" || rest[0] == '/' || rest[0] == ':') {
+			f.proxies[route.service].ServeHTTP(w, r)
+			return
+		}
+	}
+	if r.URL.Path != "/" {
+		apierror.WriteProblem(w, apierror.New(apierror.ReasonUnknownMethod, "there is nothing at this path; / links to what there is"))
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_ = indexPage.Execute(w, f.services) // a browser that left is not told
+}
+
+// newProxy passes requests on to one service. Each travels on a connection of
+// its own: a pooled one may die with the service just as a request is written
+// to it, and a request that was perhaps seen must not be sent twice by us.
+func newProxy(address string) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: address})
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{
+			DialContext:        dialPatiently,
+			DisableKeepAlives:  true,
+			DisableCompression: true,
+		},
+		FlushInterval: -1, // streams are passed on as they come
+		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			apierror.WriteProblem(w, apierror.New(apierror.ReasonDependencyUnavailable,
+				"the service went away before it answered; send the request again with the same Idempotency-Key",
+				apierror.WithRetryAfter(time.Second), apierror.WithCause(err)))
+		},
+	}
+}
+
+// dialPatiently dials until somebody listens.
+func dialPatiently(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, restartPatience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var dialer net.Dialer
+	for {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+//go:embed index.html
+var indexText string
+
+var indexPage = template.Must(template.New("index").Parse(indexText))

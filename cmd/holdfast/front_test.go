@@ -1,0 +1,131 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+)
+
+// echo is a service that says its name and what it was asked for.
+func echo(t *testing.T, name string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, strings.Join([]string{name, r.Method, r.RequestURI, r.Header.Get("Idempotency-Key"), string(body)}, "|"))
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+func startFrontOf(t *testing.T, orders, payments string) string {
+	t.Helper()
+	server := httptest.NewServer(newFront(map[string]local.Addresses{
+		local.Orders: {HTTP: orders, Probe: "127.0.0.1:8281"}, local.Payments: {HTTP: payments}, local.Sandbox: {HTTP: "127.0.0.1:8183"},
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func get(t *testing.T, url string) (int, string, string) {
+	t.Helper()
+	response, err := http.Get(url)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, response.Header.Get("Content-Type"), string(body)
+}
+
+func TestTheFrontPortKnowsWhoseEveryPathIs(t *testing.T) {
+	front := startFrontOf(t, echo(t, "orders"), echo(t, "payments"))
+	for path, want := range map[string]string{
+		"/v1/orders":                 "orders",
+		"/v1/orders?page_size=2":     "orders",
+		"/v1/orders/1:cancel":        "orders",
+		"/v1/products":               "orders",
+		"/v1/payments":               "payments",
+		"/v1/payments:charge":        "payments",
+		"/v1/payments/1%2F2:capture": "payments",
+		"/openapi.json":              "orders",
+		"/docs":                      "orders",
+		"/docs/app.js":               "orders",
+	} {
+		status, _, body := get(t, front+path)
+		require.Equal(t, http.StatusOK, status, path)
+		require.Equal(t, want+"|GET|"+path+"||", body)
+	}
+}
+
+func TestWhatTheFrontPortDoesNotKnowIsAProblem(t *testing.T) {
+	front := startFrontOf(t, echo(t, "orders"), echo(t, "payments"))
+	for _, path := range []string{"/v1", "/v1/ordersx", "/metrics", "/v1/other"} {
+		status, contentType, body := get(t, front+path)
+		require.Equal(t, http.StatusNotFound, status, path)
+		require.Equal(t, "application/problem+json", contentType)
+		require.Contains(t, body, `"UNKNOWN_METHOD"`)
+	}
+}
+
+func TestTheIndexLinksEverything(t *testing.T) {
+	front := startFrontOf(t, echo(t, "orders"), echo(t, "payments"))
+	status, _, body := get(t, front+"/")
+	require.Equal(t, http.StatusOK, status)
+	for _, link := range []string{`href="/docs"`, `href="/openapi.json"`, `http://127.0.0.1:8281/statusz`, `http://127.0.0.1:8281/metrics`, `http://127.0.0.1:8183/v1/ledger`} {
+		require.Contains(t, body, link)
+	}
+}
+
+func TestARequestWaitsForAServiceThatIsBeingStartedAgain(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	listener.Close()
+	front := startFrontOf(t, address, "")
+
+	answered := make(chan string)
+	go func() {
+		response, err := http.Post(front+"/v1/orders", "application/json", strings.NewReader("{}"))
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		defer response.Body.Close()
+		answered <- response.Status
+	}()
+	select {
+	case status := <-answered:
+		t.Fatalf("answered %s while nobody listened", status)
+	case <-time.After(200 * time.Millisecond): // it must go on waiting, for as long as one cares to look
+	}
+	listener, err = net.Listen("tcp", address)
+	require.NoError(t, err)
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.NotFoundHandler()}}
+	server.Start()
+	t.Cleanup(server.Close)
+	require.Equal(t, "404 Not Found", <-answered)
+}
+
+func TestAServiceThatDiesMidRequestIsATypedError(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(server.Close)
+	front := startFrontOf(t, strings.TrimPrefix(server.URL, "http://"), "")
+	response, err := http.Post(front+"/v1/orders", "application/json", strings.NewReader("{}"))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+	require.NotEmpty(t, response.Header.Get("Retry-After"))
+	require.Contains(t, string(body), `"same_key"`)
+	require.NotContains(t, string(body), "EOF", "the cause is for logs")
+}

@@ -1,0 +1,7 @@
+//go:build unix
+
+package local
+
+import "syscall"
+
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
