@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
 	"go.uber.org/fx"
 	"google.golang.org/grpc"
 
 	"github.com/holdfast-dev/holdfast/pkg/health"
+	"github.com/holdfast-dev/holdfast/pkg/housekeeping"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
@@ -112,6 +114,7 @@ func newCompleterWorker(completer *idempotency.Completer) service.Worker {
 // newHousekeeping keeps the tables of idempotency keys in shape.
 func newHousekeeping(pool *pgxpool.Pool, keys *idempotency.Store, log *slog.Logger) service.Worker {
 	return service.Worker{Name: "housekeeping", Run: func(ctx context.Context) error {
-		return runHousekeeping(ctx, pool, keys, log)
+		maintenance := func(workers *river.Workers) *river.PeriodicJob { return idempotency.AddMaintenance(workers, keys) }
+		return housekeeping.Run(ctx, pool, log, maintenance)
 	}}
 }

@@ -546,7 +546,8 @@ func (x *CreateOrderRequest) GetShippingNote() string {
 // CreateOrderResponse holds the accepted order.
 type CreateOrderResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// PAID, PAYMENT_FAILED or PENDING_PAYMENT.
+	// PAID, PAYMENT_FAILED or PENDING_PAYMENT; CANCELLING or CANCELLED if it was
+	// cancelled while its payment was under way.
 	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

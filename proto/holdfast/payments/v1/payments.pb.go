@@ -176,8 +176,8 @@ type Payment struct {
 	Captured *money.Money `protobuf:"bytes,5,opt,name=captured,proto3" json:"captured,omitempty"`
 	// What was given back so far.
 	Refunded *money.Money `protobuf:"bytes,6,opt,name=refunded,proto3" json:"refunded,omitempty"`
-	// Why the processor declined, in stable words such as `insufficient_funds`;
-	// empty otherwise.
+	// Why the processor declined the last operation, in stable words such as
+	// `insufficient_funds`; empty if it did not.
 	DeclineCode string `protobuf:"bytes,7,opt,name=decline_code,json=declineCode,proto3" json:"decline_code,omitempty"`
 	// A capture, void or refund whose outcome is not known yet, if any.
 	PendingOperation PendingOperation `protobuf:"varint,8,opt,name=pending_operation,json=pendingOperation,proto3,enum=holdfast.payments.v1.PendingOperation" json:"pending_operation,omitempty"`
@@ -449,7 +449,8 @@ func (x *CapturePaymentRequest) GetId() string {
 // CapturePaymentResponse holds the payment after the attempt.
 type CapturePaymentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// CAPTURED, or AUTHORIZED with a pending capture.
+	// CAPTURED; AUTHORIZED with a pending capture while that is undecided;
+	// AUTHORIZED with a decline code if the processor refused.
 	Payment       *Payment `protobuf:"bytes,1,opt,name=payment,proto3" json:"payment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -541,7 +542,8 @@ func (x *VoidPaymentRequest) GetId() string {
 // VoidPaymentResponse holds the payment after the attempt.
 type VoidPaymentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// VOIDED, or AUTHORIZED with a pending void.
+	// VOIDED; AUTHORIZED with a pending void while that is undecided; AUTHORIZED
+	// with a decline code if the processor refused.
 	Payment       *Payment `protobuf:"bytes,1,opt,name=payment,proto3" json:"payment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -642,8 +644,8 @@ func (x *RefundPaymentRequest) GetAmount() *money.Money {
 // RefundPaymentResponse holds the payment after the attempt.
 type RefundPaymentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// REFUNDED, CAPTURED after a partial refund, or CAPTURED with a pending
-	// refund.
+	// REFUNDED; CAPTURED after a partial refund, or with a pending refund while
+	// that is undecided, or with a decline code if the processor refused.
 	Payment       *Payment `protobuf:"bytes,1,opt,name=payment,proto3" json:"payment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
