@@ -66,7 +66,7 @@ func TestTheCauseIsForErrorsIs(t *testing.T) {
 
 func TestWhatPassesWithTimeSaysWhenToComeBack(t *testing.T) {
 	for _, reason := range []apierror.Reason{
-		apierror.ReasonKeyInFlight, apierror.ReasonRateLimited, apierror.ReasonOverloaded, apierror.ReasonBreakerOpen,
+		apierror.ReasonKeyInFlight, apierror.ReasonOperationOpen, apierror.ReasonRateLimited, apierror.ReasonOverloaded, apierror.ReasonBreakerOpen,
 		apierror.ReasonDraining, apierror.ReasonDependencyUnavailable, apierror.ReasonOutcomeUnknown,
 	} {
 		require.Equal(t, time.Second, apierror.New(reason, "").RetryAfter(), reason)

@@ -17,7 +17,7 @@ import (
 )
 
 // answered runs a handler behind the unary or the stream interceptor.
-func answered(t *testing.T, stream bool, handler func() error) (answer error, log map[string]any) {
+func answered(t *testing.T, stream bool, handler func() error) (log map[string]any, answer error) {
 	t.Helper()
 	var out bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&out, nil))
@@ -37,7 +37,7 @@ func answered(t *testing.T, stream bool, handler func() error) (answer error, lo
 	if out.Len() > 0 {
 		require.NoError(t, json.Unmarshal(out.Bytes(), &log))
 	}
-	return answer, log
+	return log, answer
 }
 
 type serverStream struct {
@@ -51,7 +51,7 @@ func TestInterceptors(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		t.Run(map[bool]string{false: "unary", true: "stream"}[stream], func(t *testing.T) {
 			t.Run("a panic is a bug that the log can explain", func(t *testing.T) {
-				answer, log := answered(t, stream, func() error { panic("index 3 out of range") })
+				log, answer := answered(t, stream, func() error { panic("index 3 out of range") })
 				st := status.Convert(answer)
 				require.Equal(t, codes.Internal, st.Code())
 				require.NotContains(t, st.Proto().String(), "index 3")
@@ -63,18 +63,18 @@ func TestInterceptors(t *testing.T) {
 				require.Contains(t, log["error"], "interceptor_test.go", "the stack is there")
 			})
 			t.Run("a plain error is a bug", func(t *testing.T) {
-				answer, log := answered(t, stream, func() error { return errors.New("no rows") })
+				log, answer := answered(t, stream, func() error { return errors.New("no rows") })
 				require.Equal(t, codes.Internal, status.Code(answer))
 				require.NotContains(t, status.Convert(answer).Message(), "no rows")
 				require.Contains(t, log["error"], "no rows")
 			})
 			t.Run("a typed error passes and is not logged", func(t *testing.T) {
-				answer, log := answered(t, stream, func() error { return apierror.New(apierror.ReasonNotFound, "gone") })
+				log, answer := answered(t, stream, func() error { return apierror.New(apierror.ReasonNotFound, "gone") })
 				require.Equal(t, codes.NotFound, status.Code(answer))
 				require.Empty(t, log)
 			})
 			t.Run("no error stays none", func(t *testing.T) {
-				answer, log := answered(t, stream, func() error { return nil })
+				log, answer := answered(t, stream, func() error { return nil })
 				require.NoError(t, answer)
 				require.Empty(t, log)
 			})

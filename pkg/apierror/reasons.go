@@ -28,6 +28,7 @@ const (
 	ReasonAlreadyExists         Reason = "ALREADY_EXISTS"
 	ReasonEtagMismatch          Reason = "ETAG_MISMATCH"
 	ReasonWrongState            Reason = "WRONG_STATE"
+	ReasonOperationOpen         Reason = "OPERATION_OPEN"
 	ReasonCredentialsMissing    Reason = "CREDENTIALS_MISSING"
 	ReasonCredentialsInvalid    Reason = "CREDENTIALS_INVALID"
 	ReasonPermissionDenied      Reason = "PERMISSION_DENIED"
@@ -90,6 +91,7 @@ var kinds = []kind{
 	{ReasonAlreadyExists, codes.AlreadyExists, http.StatusConflict, RetryNever, "Something that must be unique exists already."},
 	{ReasonEtagMismatch, codes.FailedPrecondition, http.StatusPreconditionFailed, RetryNever, "The resource changed since the etag was read: read it again."},
 	{ReasonWrongState, codes.FailedPrecondition, http.StatusConflict, RetryNever, "The resource's state does not allow this."},
+	{ReasonOperationOpen, codes.Aborted, http.StatusConflict, RetrySameKey, "Another operation on the resource is not decided yet."},
 	{ReasonCredentialsMissing, codes.Unauthenticated, http.StatusUnauthorized, RetrySameKey, "The request carries no credentials."},
 	{ReasonCredentialsInvalid, codes.Unauthenticated, http.StatusUnauthorized, RetrySameKey, "The credentials are not valid."},
 	{ReasonPermissionDenied, codes.PermissionDenied, http.StatusForbidden, RetryNever, "The credentials do not allow this method."},

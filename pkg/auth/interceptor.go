@@ -59,6 +59,7 @@ type admitted struct {
 	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
 }
 
+// Context is the stream's context, with the principal.
 func (s *admitted) Context() context.Context { return s.ctx }
 
 func admit(ctx context.Context, v Verifier, policies *policy.Set, fullMethod string) (context.Context, error) {

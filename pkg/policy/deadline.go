@@ -38,6 +38,7 @@ type policyStream struct {
 	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
 }
 
+// Context is the stream's context, with the policy.
 func (s *policyStream) Context() context.Context { return s.ctx }
 
 // UnaryClientInterceptor gives calls the deadline of the called method's own

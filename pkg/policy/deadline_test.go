@@ -29,14 +29,14 @@ func payments(t *testing.T) *policy.Set {
 var sides = map[string]func(t *testing.T, ctx context.Context, method string) context.Context{
 	"server": func(t *testing.T, ctx context.Context, method string) (seen context.Context) {
 		_, err := payments(t).UnaryServerInterceptor()(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method},
-			func(ctx context.Context, _ any) (any, error) { seen = ctx; return nil, nil })
+			func(ctx context.Context, _ any) (any, error) { seen = ctx; return nil, nil }) //nolint:fatcontext // what the handler sees is what is looked at
 		require.NoError(t, err)
 		return seen
 	},
 	"client": func(t *testing.T, ctx context.Context, method string) (seen context.Context) {
 		err := payments(t).UnaryClientInterceptor()(ctx, method, nil, nil, nil,
 			func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-				seen = ctx
+				seen = ctx //nolint:fatcontext // what the handler sees is what is looked at
 				return nil
 			})
 		require.NoError(t, err)
@@ -94,7 +94,7 @@ func (s stream) Context() context.Context { return s.ctx }
 
 func TestStreamsSeeTheirPolicyAndHaveNoDeadlineOfOurs(t *testing.T) {
 	var seen context.Context
-	handler := func(_ any, s grpc.ServerStream) error { seen = s.Context(); return nil }
+	handler := func(_ any, s grpc.ServerStream) error { seen = s.Context(); return nil } //nolint:fatcontext // what the handler sees is what is looked at
 	intercept := payments(t).StreamServerInterceptor()
 	require.NoError(t, intercept(nil, stream{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: chargePayment}, handler))
 	m, ok := policy.FromContext(seen)

@@ -28,7 +28,7 @@ func toStatus(err error) error {
 	}{
 		{errNotFound, apierror.ReasonNotFound, ""},
 		{ErrWrongState, apierror.ReasonWrongState, ""},
-		{ErrOperationOpen, apierror.ReasonWrongState, ""},
+		{ErrOperationOpen, apierror.ReasonOperationOpen, ""},
 		{ErrExceedsCapture, apierror.ReasonWrongState, ""},
 		{ErrAmount, apierror.ReasonInvalidField, "amount"},
 		{ErrCurrency, apierror.ReasonInvalidField, "amount"},

@@ -69,7 +69,7 @@ func TestOneOperationIsOpenAtATime(t *testing.T) {
 	require.Equal(t, paymentsv1.PendingOperation_PENDING_OPERATION_REFUND, r.GetPayment().GetPendingOperation())
 	require.Zero(t, minor(r.GetPayment().GetRefunded()), "nothing is known yet")
 	_, err = h.client.RefundPayment(keyed(t), &paymentsv1.RefundPaymentRequest{Id: p.GetId(), Amount: eur(300)})
-	requireReason(t, apierror.ReasonWrongState, err)
+	requireReason(t, apierror.ReasonOperationOpen, err)
 
 	h.complete(t)
 	require.Equal(t, int64(300), minor(h.becomes(t, p.GetId(), captured).GetRefunded()))
