@@ -74,9 +74,10 @@ func startUp(t *testing.T, args ...string) *running {
 	return r
 }
 
-func (r *running) interrupt(t *testing.T) error {
+// end sends the signal and waits for the end.
+func (r *running) end(t *testing.T, signal os.Signal) error {
 	t.Helper()
-	require.NoError(t, r.cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, r.cmd.Process.Signal(signal))
 	return r.cmd.Wait()
 }
 
@@ -185,7 +186,7 @@ func TestUpPlacesAPaidOrderOnceHealsAndDrains(t *testing.T) {
 		require.Equal(t, http.StatusOK, response.StatusCode, path)
 	}
 
-	require.NoError(t, r.interrupt(t), "Ctrl-C drains and exits with 0")
+	require.NoError(t, r.end(t, os.Interrupt), "Ctrl-C drains and exits with 0")
 	require.Contains(t, r.output.String(), "everything has drained")
 	require.NotContains(t, r.output.String(), "\x1b", "no colours where there is no terminal")
 	require.NoDirExists(t, r.data, "an ephemeral platform leaves nothing")
@@ -205,7 +206,7 @@ func TestDataIsKeptFromOneUpToTheNext(t *testing.T) {
 	code, _, stderr := holdfast(t, "up", "--data", data)
 	require.Equal(t, 1, code)
 	require.Equal(t, fmt.Sprintf("holdfast: another `holdfast up` uses %s: stop it, or use --ephemeral or --data DIR\n", data), stderr)
-	require.NoError(t, r.interrupt(t))
+	require.NoError(t, r.end(t, os.Interrupt))
 
 	// This time the front port is taken: the next one is used, and that is said.
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -217,5 +218,5 @@ func TestDataIsKeptFromOneUpToTheNext(t *testing.T) {
 	again, err := r.place(key)
 	require.NoError(t, err)
 	require.Equal(t, answer{http.StatusOK, "true", first.body}, again)
-	require.NoError(t, r.interrupt(t))
+	require.NoError(t, r.end(t, syscall.SIGHUP), "a terminal that is closed drains too")
 }

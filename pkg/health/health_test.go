@@ -116,11 +116,17 @@ func TestHysteresisThreeDownTwoUp(t *testing.T) {
 		err error
 		up  bool
 	}{
-		{nil, true},                             // the first answer is believed
-		{down, true}, {down, true}, {nil, true}, // two are not enough, and a success starts over
-		{down, true}, {down, true}, {down, false},
-		{nil, false}, {down, false}, // nor is one success
-		{nil, false}, {nil, true},
+		{nil, true}, // the first answer is believed
+		{down, true},
+		{down, true},
+		{nil, true}, // two are not enough, and a success starts over
+		{down, true},
+		{down, true},
+		{down, false},
+		{nil, false},
+		{down, false}, // nor is one success
+		{nil, false},
+		{nil, true},
 	} {
 		w.record(now, step.err)
 		require.Equal(t, step.up, w.up(now), "after check %d", n)

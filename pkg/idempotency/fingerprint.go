@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -53,8 +54,41 @@ func fingerprintIn(version int16, method string, request proto.Message) (Fingerp
 	return Fingerprint{Version: 1, Sum: sha256.Sum256(buf)}, true
 }
 
-// record is one field of a message in canonical form: either a known field or
-// the bytes of an unknown one.
+// appendCanonical appends m in wire form with fields in ascending order of
+// number, known and unknown alike, maps in order of key, packed scalars, and
+// defaults without presence left out. The order within one number is kept.
+func appendCanonical(b []byte, m protoreflect.Message) []byte {
+	md := m.Descriptor()
+	if len(m.GetUnknown()) > 0 || md.ExtensionRanges().Len() > 0 {
+		return appendMerged(b, m)
+	}
+	for _, fd := range byNumber(md) {
+		if m.Has(fd) {
+			b = appendField(b, fd, m.Get(fd))
+		}
+	}
+	return b
+}
+
+var fieldsByNumber sync.Map // of protoreflect.MessageDescriptor to []protoreflect.FieldDescriptor
+
+// byNumber returns the fields of a message in ascending order of number.
+func byNumber(md protoreflect.MessageDescriptor) []protoreflect.FieldDescriptor {
+	if sorted, ok := fieldsByNumber.Load(md); ok {
+		return sorted.([]protoreflect.FieldDescriptor)
+	}
+	fields := md.Fields()
+	sorted := make([]protoreflect.FieldDescriptor, fields.Len())
+	for i := range sorted {
+		sorted[i] = fields.Get(i)
+	}
+	slices.SortFunc(sorted, func(x, y protoreflect.FieldDescriptor) int { return cmp.Compare(x.Number(), y.Number()) })
+	fieldsByNumber.Store(md, sorted)
+	return sorted
+}
+
+// record is one field of a message: either a known one or the bytes of an
+// unknown one.
 type record struct {
 	number protowire.Number
 	field  protoreflect.FieldDescriptor
@@ -62,12 +96,10 @@ type record struct {
 	raw    []byte
 }
 
-// appendCanonical appends m in wire form with fields in ascending order of
-// number, known and unknown alike, maps in order of key, packed scalars, and
-// defaults without presence left out. The order within one number is kept.
-func appendCanonical(b []byte, m protoreflect.Message) []byte {
-	var few [16]record
-	records := few[:0]
+// appendMerged is appendCanonical for a message with fields that its descriptor
+// does not list.
+func appendMerged(b []byte, m protoreflect.Message) []byte {
+	var records []record
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		records = append(records, record{number: fd.Number(), field: fd, value: v})
 		return true
@@ -144,7 +176,7 @@ func appendSingle(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Valu
 	switch fd.Kind() {
 	case protoreflect.MessageKind:
 		b = protowire.AppendTag(b, fd.Number(), protowire.BytesType)
-		return protowire.AppendBytes(b, appendCanonical(nil, v.Message()))
+		return appendNested(b, v.Message())
 	case protoreflect.GroupKind:
 		b = protowire.AppendTag(b, fd.Number(), protowire.StartGroupType)
 		b = appendCanonical(b, v.Message())
@@ -153,6 +185,20 @@ func appendSingle(b []byte, fd protoreflect.FieldDescriptor, v protoreflect.Valu
 		b = protowire.AppendTag(b, fd.Number(), wireType(fd.Kind()))
 		return appendScalar(b, fd.Kind(), v)
 	}
+}
+
+// appendNested writes a message behind its length, which is known only after:
+// the message is moved to make room for it.
+func appendNested(b []byte, m protoreflect.Message) []byte {
+	start := len(b)
+	b = appendCanonical(b, m)
+	length := len(b) - start
+	var prefix [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(prefix[:], uint64(length))
+	b = append(b, prefix[:n]...)
+	copy(b[start+n:], b[start:start+length])
+	copy(b[start:], prefix[:n])
+	return b
 }
 
 func wireType(k protoreflect.Kind) protowire.Type {

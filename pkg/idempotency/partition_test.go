@@ -45,7 +45,7 @@ func connect(t testing.TB, db *database) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), db.url)
 	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close(context.WithoutCancel(t.Context())) })
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	return conn
 }
 

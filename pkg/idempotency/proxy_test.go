@@ -86,7 +86,8 @@ func (p *proxy) pass(to, from net.Conn, fromServer bool) {
 			return
 		}
 		length := binary.BigEndian.Uint32(header[len(header)-4:])
-		message := append(header, make([]byte, length-4)...)
+		message := make([]byte, len(header)+int(length)-4)
+		copy(message, header)
 		if _, err := io.ReadFull(from, message[len(header):]); err != nil {
 			return
 		}

@@ -156,8 +156,8 @@ func (s *Store) settle(ctx context.Context, call *Call, send func(ctx context.Co
 // here: clients mint a key right before they send it.
 const repeatAge = 2 * time.Second
 
-// likelyRepeat guesses that a plain look-up, a third of the cost of a claim,
-// will do. A wrong guess, as with a client whose clock is behind, costs one
+// likelyRepeat guesses that a plain look-up will do, which costs less than a
+// claim that finds the key taken. A wrong guess, as with a client whose clock is behind, costs one
 // round trip and nothing else.
 func likelyRepeat(call *Call) bool {
 	minted, timed := call.Key.Minted()

@@ -43,7 +43,7 @@ func migrate(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	if err := idempotency.Maintain(ctx, conn); err != nil {
 		return err
 	}

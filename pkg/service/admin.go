@@ -11,7 +11,7 @@ import (
 // adminHandler answers the admin port: /drain and pprof. It asks nobody who
 // they are, which is why the port is on loopback, and why it turns browsers
 // away: a web page that a developer looks at can reach loopback, too.
-func adminHandler(drain func(*http.Request) error, undrain func() error, state func() string) http.Handler {
+func adminHandler(drain, undrain func(*http.Request) error, state func() string) http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, err error) {
 		body := map[string]string{"state": state()}
@@ -28,7 +28,7 @@ func adminHandler(drain func(*http.Request) error, undrain func() error, state f
 		_ = json.NewEncoder(w).Encode(body) // whoever asked may be gone
 	}
 	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, r *http.Request) { answer(w, drain(r)) })
-	mux.HandleFunc("DELETE /drain", func(w http.ResponseWriter, _ *http.Request) { answer(w, undrain()) })
+	mux.HandleFunc("DELETE /drain", func(w http.ResponseWriter, r *http.Request) { answer(w, undrain(r)) })
 	mux.HandleFunc("GET /drain", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

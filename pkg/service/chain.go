@@ -32,12 +32,12 @@ type chain struct {
 }
 
 // unary returns the interceptors in order.
-func (c chain) unary() ([]grpc.UnaryServerInterceptor, error) {
+func (c chain) unary(ctx context.Context) ([]grpc.UnaryServerInterceptor, error) {
 	validated, err := validate.UnaryServerInterceptor()
 	if err != nil {
 		return nil, fmt.Errorf("preparing validation: %w", err)
 	}
-	if err := warm(validated, c.policies); err != nil {
+	if err := warm(ctx, validated, c.policies); err != nil {
 		return nil, err
 	}
 	interceptors := []grpc.UnaryServerInterceptor{

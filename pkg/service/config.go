@@ -3,7 +3,10 @@ package service
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/pkg/config"
@@ -53,30 +56,41 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf(format, args...))
 		}
 	}
-	for name, address := range map[string]string{
+	for name, address := range sorted(map[string]string{
 		"HOLDFAST_GRPC_ADDR": c.GRPCAddr, "HOLDFAST_HTTP_ADDR": c.HTTPAddr,
 		"HOLDFAST_PROBE_ADDR": c.ProbeAddr, "HOLDFAST_ADMIN_ADDR": c.AdminAddr,
-	} {
+	}) {
 		_, _, err := net.SplitHostPort(address)
 		check(err == nil, "%s is %q, must be host:port", name, address)
 	}
 	check(isLoopback(c.AdminAddr), "HOLDFAST_ADMIN_ADDR is %q, must be a loopback address: it drains and profiles without asking who you are", c.AdminAddr)
-	for name, d := range map[string]time.Duration{
+	for name, d := range sorted(map[string]time.Duration{
 		"HOLDFAST_DRAIN_CAP": c.DrainCap, "HOLDFAST_STOP_WORKERS": c.StopWorkers, "HOLDFAST_CLOSE_POOL": c.ClosePool,
 		"HOLDFAST_FLUSH_TELEMETRY": c.FlushTelemetry, "HOLDFAST_MAX_CONN_AGE": c.MaxConnAge, "HOLDFAST_MAX_CONN_AGE_GRACE": c.MaxConnAgeGrace,
 		"HOLDFAST_READ_HEADER_TIMEOUT": c.ReadHeaderTimeout, "HOLDFAST_READ_TIMEOUT": c.ReadTimeout,
 		"HOLDFAST_WRITE_TIMEOUT": c.WriteTimeout, "HOLDFAST_IDLE_TIMEOUT": c.IdleTimeout,
-	} {
+	}) {
 		check(d > 0, "%s is %v, must be positive", name, d)
 	}
 	check(c.LameDuck >= 0, "HOLDFAST_LAME_DUCK is %v, must not be negative", c.LameDuck)
-	for name, n := range map[string]int{
+	for name, n := range sorted(map[string]int{
 		"HOLDFAST_MAX_MESSAGE": c.MaxMessage, "HOLDFAST_MAX_HEADER": c.MaxHeader,
 		"HOLDFAST_MAX_CONNS": c.MaxConns, "HOLDFAST_MAX_STREAMS": int(c.MaxStreams),
-	} {
+	}) {
 		check(n > 0, "%s is %d, must be positive", name, n)
 	}
 	return errors.Join(problems...)
+}
+
+// sorted yields a map by its keys, so that errors have an order.
+func sorted[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if !yield(key, m[key]) {
+				return
+			}
+		}
+	}
 }
 
 // isLoopback reports whether only this machine reaches the address.

@@ -32,7 +32,7 @@ func database(ctx context.Context, def Definition) fx.Option {
 			if err != nil {
 				return nil, err
 			}
-			h.Watch(health.Dependency{Name: "postgres", Check: pool.Ping})
+			h.Watch(health.Dependency{Name: "postgres", Check: pool.Ping}) //nolint:contextcheck // it is watched for longer than the start lasts
 			lifecycle.Append(fx.StopHook(func(ctx context.Context) error {
 				ctx, cancel := context.WithTimeout(ctx, shutdown.ClosePool)
 				defer cancel()

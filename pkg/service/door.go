@@ -97,8 +97,8 @@ func (g *generation) endStreams() { g.drainNow.Do(func() { close(g.draining) }) 
 // swap puts a new server behind the door and drains the old one: its streams
 // are told to end, its connections get GOAWAY, its calls finish. After limit
 // what is left is cut off. It returns at once; the channel gives whether it had
-// to be cut off.
-func (d *door) swap(limit time.Duration) <-chan bool {
+// to be cut off. The end of ctx changes nothing: who asked may leave.
+func (d *door) swap(ctx context.Context, limit time.Duration) <-chan bool {
 	result := make(chan bool, 1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -109,7 +109,7 @@ func (d *door) swap(limit time.Duration) <-chan bool {
 	old := d.current
 	d.current = d.serve()
 	d.leaving.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		result <- old.stop(ctx)
 	})

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -73,11 +74,11 @@ func (p *public) shutdown(ctx context.Context) error {
 
 	stopping, cancel := context.WithTimeout(ctx, p.cfg.StopWorkers)
 	defer cancel()
-	if err := p.workers.stop(stopping); err != nil {
+	if err := p.workers.stop()(stopping); err != nil {
 		p.log.Error("drain: workers were left behind", "error", err)
 		forced = true
 	}
-	countDrain(forced)
+	countDrain(context.WithoutCancel(ctx), forced)
 	p.log.Info("drained", "took", time.Since(began).Round(time.Millisecond), "forced", forced)
 	if forced {
 		return errForced
@@ -128,45 +129,46 @@ func (p *public) endStreams() {
 // anyway. It returns when what was in flight has finished, or with an error
 // when that had to be cut off or ctx ended first.
 func (p *public) drain(ctx context.Context) error {
-	left, err := p.leave()
-	if err != nil || left == nil {
+	calls, work, err := p.leave(ctx)
+	if err != nil || calls == nil {
 		return err
 	}
 	stopping, cancel := context.WithTimeout(ctx, p.cfg.StopWorkers)
 	defer cancel()
-	workersErr := p.workers.stop(stopping)
+	err = work(stopping)
 	select {
-	case forced := <-left:
+	case forced := <-calls:
 		if forced {
-			return fmt.Errorf("drain: %w", errForced)
+			err = errors.Join(err, errForced)
 		}
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for requests in flight: %w", ctx.Err())
+		err = errors.Join(err, fmt.Errorf("waiting for requests in flight: %w", ctx.Err()))
 	}
-	return workersErr
+	return err
 }
 
-// leave turns the process to drained. The channel gives how what was in flight
-// ended; it is nil if the process was drained before.
-func (p *public) leave() (<-chan bool, error) {
+// leave turns the process to drained. Calls gives whether what was in flight had
+// to be cut off, work waits for the workers; both are nil if the process was
+// drained before.
+func (p *public) leave(ctx context.Context) (calls <-chan bool, work func(context.Context) error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.stopping:
-		return nil, errStopping
+		return nil, nil, errStopping
 	case p.drained:
-		return nil, nil
+		return nil, nil, nil
 	}
 	p.drained = true
 	p.health.Drain()
 	p.edge.leaving.Store(true)
 	close(p.ending)
 	p.ending = make(chan struct{})
-	return p.door.swap(p.cfg.DrainCap), nil
+	return p.door.swap(ctx, p.cfg.DrainCap), p.workers.stop(), nil
 }
 
 // undrain puts a drained process back into traffic.
-func (p *public) undrain() error {
+func (p *public) undrain(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -176,19 +178,19 @@ func (p *public) undrain() error {
 		return nil
 	}
 	p.drained = false
-	p.workers.start()
+	p.workers.start(ctx)
 	p.edge.leaving.Store(false)
 	p.health.Undrain()
 	return nil
 }
 
 // countDrain counts how the process left.
-func countDrain(forced bool) {
+func countDrain(ctx context.Context, forced bool) {
 	drains, err := otel.Meter("github.com/holdfast-dev/holdfast/pkg/service").
 		Int64Counter("holdfast_drains", metric.WithDescription("Times the process left traffic for good; forced ones lost requests."))
 	if err != nil { // only for a name that breaks the rules
 		otel.Handle(err)
 		return
 	}
-	drains.Add(context.Background(), 1, metric.WithAttributes(attribute.Bool("forced", forced)))
+	drains.Add(ctx, 1, metric.WithAttributes(attribute.Bool("forced", forced)))
 }

@@ -114,7 +114,7 @@ func recoverHTTP(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 	if p == nil {
 		return
 	}
-	if p == http.ErrAbortHandler {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p) // how a handler asks for the connection to be cut
 	}
 	writeProblem(r.Context(), w, log, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
@@ -124,6 +124,6 @@ func recoverHTTP(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 func serveHTTP(server *http.Server, listener net.Listener, served chan<- struct{}, log *slog.Logger) {
 	defer close(served)
 	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		log.ErrorContext(context.Background(), "an HTTP server ended", "address", listener.Addr().String(), "error", err)
+		log.Error("an HTTP server ended", "address", listener.Addr().String(), "error", err)
 	}
 }

@@ -48,11 +48,11 @@ func faultOf(err error) *fault {
 	if !marked {
 		return nil
 	}
-	f = &fault{}
-	if json.Unmarshal([]byte(text), f) != nil {
-		return nil
+	var read fault
+	if err := json.Unmarshal([]byte(text), &read); err != nil {
+		return &fault{Reason: apierror.ReasonInternal} // we wrote it ourselves
 	}
-	return f
+	return &read
 }
 
 func malformed(message string, fields ...apierror.Violation) *fault {

@@ -149,6 +149,16 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	}
 }
 
+// TestASlowAnswerIsNotASlowClient: the time that a request may take to arrive
+// says nothing about how long it may be worked on.
+func TestASlowAnswerIsNotASlowClient(t *testing.T) {
+	i := start(t, definition(&shop{}), "HOLDFAST_READ_TIMEOUT", "200ms", "HOLDFAST_READ_HEADER_TIMEOUT", "200ms")
+	a := i.send(http.MethodGet, "/v1/orders/"+orderSlow, "")
+	require.Equal(t, http.StatusOK, a.StatusCode, a.body)
+	a = i.send(http.MethodPatch, "/v1/orders/"+orderSlow, `{"etag":"1"}`)
+	require.Equal(t, http.StatusOK, a.StatusCode, a.body)
+}
+
 func TestHeadersThatAreTooLarge(t *testing.T) {
 	i := start(t, definition(&shop{}), "HOLDFAST_MAX_HEADER", "2048")
 	a := i.send(http.MethodGet, "/v1/orders/"+orderFine, "", "X-Large", strings.Repeat("x", 16<<10))
@@ -167,17 +177,17 @@ func TestWorkersAreStartedAgainAfterAnErrorOrAPanic(t *testing.T) {
 		<-ctx.Done()
 		return nil
 	}}}}
-	w.start()
+	w.start(t.Context())
 	eventually(t, func() bool { return runs.Load() == 3 }, "third run")
-	require.NoError(t, w.stop(t.Context()))
+	require.NoError(t, w.stop()(t.Context()))
 }
 
 func TestAWorkerThatDoesNotStopIsLeftBehind(t *testing.T) {
 	release := make(chan struct{})
 	w := &workforce{log: discard, workers: []Worker{{Name: "deaf", Run: func(context.Context) error { <-release; return nil }}}}
-	w.start()
+	w.start(t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, w.stop(ctx), context.DeadlineExceeded)
+	require.ErrorIs(t, w.stop()(ctx), context.DeadlineExceeded)
 	close(release)
 }

@@ -45,9 +45,9 @@ type parts struct {
 // assemble makes the public side of the service. It is invoked last, so that
 // its stop hook, the drain, runs first: everything the handlers use is closed
 // after the last handler has returned.
-func assemble(sabotage Sabotage, publish func(*public)) fx.Option {
+func assemble(ctx context.Context, sabotage Sabotage, publish func(*public)) fx.Option {
 	return fx.Invoke(func(p parts) error {
-		plan, err := p.plan()
+		plan, err := p.plan(ctx)
 		if err != nil {
 			return err
 		}
@@ -69,14 +69,14 @@ func assemble(sabotage Sabotage, publish func(*public)) fx.Option {
 }
 
 // plan checks what the service promises, and prepares its servers.
-func (p parts) plan() (blueprint, error) {
+func (p parts) plan(ctx context.Context) (blueprint, error) {
 	policies, err := enforcePolicies(p.APIs, p.Store)
 	if err != nil {
 		return blueprint{}, err
 	}
 	p.Health.Serves(serviceNames(p.APIs)...)
 	c := chain{log: p.Log, policies: policies, verifier: p.Verifier, store: p.Store}
-	unary, err := c.unary()
+	unary, err := c.unary(ctx)
 	if err != nil {
 		return blueprint{}, err
 	}
@@ -111,7 +111,7 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 			_ = httpPort.Close()
 		}
 	}()
-	if served.inside, err = openInside(plan.build(served.draining), cfg, p.Log); err != nil {
+	if served.inside, err = openInside(plan.build(served.draining), cfg, p.Log); err != nil { //nolint:contextcheck // its streams bring contexts of their own
 		return nil, err
 	}
 	// The gateway outlives the context of starting.

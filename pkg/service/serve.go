@@ -83,7 +83,7 @@ func (p *process) live(drain, force context.Context, def Definition, s settings,
 		common(s, p.telemetry, p.health),
 		def.Module,
 		database(drain, def),
-		assemble(o.sabotage, p.public.Store),
+		assemble(drain, o.sabotage, p.public.Store),
 	)
 	err := app.Err()
 	if err == nil {
@@ -96,7 +96,7 @@ func (p *process) live(drain, force context.Context, def Definition, s settings,
 		}
 		return fmt.Errorf("starting %s: %w", def.Name, dig.RootCause(err))
 	}
-	p.ready(o)
+	p.ready(drain, o)
 
 	var background sync.WaitGroup
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(drain))
@@ -125,10 +125,10 @@ func stopError(force context.Context, err error) error {
 }
 
 // ready says that the service is, to everybody who asks.
-func (p *process) ready(o options) {
+func (p *process) ready(ctx context.Context, o options) {
 	served := p.public.Load()
 	p.health.Started()
-	served.workers.start()
+	served.workers.start(ctx)
 	addresses := Addresses{
 		GRPC: served.door.listener.Addr().String(), HTTP: served.edge.address,
 		Probe: p.probe.address(), Admin: p.admin.address(),
@@ -167,12 +167,12 @@ func (p *process) drain(r *http.Request) error {
 	return served.drain(r.Context())
 }
 
-func (p *process) undrain() error {
+func (p *process) undrain(r *http.Request) error {
 	served := p.public.Load()
 	if served == nil {
 		return errNotReady
 	}
-	return served.undrain()
+	return served.undrain(r.Context())
 }
 
 func (p *process) state() string { return p.health.State() }

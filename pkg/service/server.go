@@ -1,6 +1,7 @@
 package service
 
 import (
+	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -41,6 +42,9 @@ func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
 		// GracefulStop and Stop return when the handlers have: what follows
 		// them closes what handlers use.
 		grpc.WaitForHandlers(true),
+		// Goroutines that are used again keep the stack that the chain needs;
+		// growing a new one for each call is a good part of what it costs.
+		grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))),
 		// A message over the limit is answered with a typed error by the codec;
 		// one far over it is not even read.
 		grpc.MaxRecvMsgSize(4*b.cfg.MaxMessage),

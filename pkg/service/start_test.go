@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -45,7 +46,7 @@ func TestTheGraphOfAServiceIsComplete(t *testing.T) {
 		def.Module,
 		database(t.Context(), def),
 		fx.Invoke(func(*pgxpool.Pool, postgres.Config, *idempotency.Store) {}),
-		assemble(0, func(*public) {}),
+		assemble(t.Context(), 0, func(*public) {}),
 	))
 }
 
@@ -91,7 +92,9 @@ func TestAPortThatIsTakenIsOneClearLine(t *testing.T) {
 	}
 }
 
-// nakedService registers a service without policies and returns its name.
+var registerNaked sync.Once // the registry of protos is the process's
+
+// nakedService is a service whose methods have no policies.
 func nakedService(t *testing.T) *grpc.ServiceDesc {
 	t.Helper()
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
@@ -104,9 +107,9 @@ func nakedService(t *testing.T) *grpc.ServiceDesc {
 				{Name: proto.String("Undo"), InputType: proto.String(".naked.v1.Nothing"), OutputType: proto.String(".naked.v1.Nothing")},
 			},
 		}},
-	}, protoregistry.GlobalFiles)
+	}, new(protoregistry.Files))
 	require.NoError(t, err)
-	require.NoError(t, protoregistry.GlobalFiles.RegisterFile(file))
+	registerNaked.Do(func() { require.NoError(t, protoregistry.GlobalFiles.RegisterFile(file)) })
 	return &grpc.ServiceDesc{ServiceName: "naked.v1.NakedService", HandlerType: (*any)(nil)}
 }
 

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,19 +37,7 @@ func TestMain(m *testing.M) {
 		serveAsProcess()
 		return
 	}
-	goleak.VerifyTestMain(m,
-		// Telemetry's Prometheus exporter and grpc's own state are process-wide.
-		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
-}
-
-// serveAsProcess is main of a service, with what only tests may set.
-func serveAsProcess() {
-	sabotage := map[string]Sabotage{"no-drain": NoDrain, "no-readiness-flip": NoReadinessFlip}[os.Getenv("HOLDFAST_TEST_SABOTAGE")]
-	ready := WithReady(func(a Addresses) { fmt.Printf("ready %s %s %s %s\n", a.GRPC, a.HTTP, a.Probe, a.Admin) })
-	if err := Run(context.Background(), definition(&shop{}), os.Args[1:], os.Stdout, ready, WithSabotage(sabotage)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	goleak.VerifyTestMain(m)
 }
 
 // shop is the orders API with answers of its own: what it does is the request's
@@ -112,6 +98,12 @@ func (s *shop) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*orde
 // "later".
 func (s *shop) UpdateOrder(ctx context.Context, r *ordersv1.UpdateOrderRequest) (*ordersv1.UpdateOrderResponse, error) {
 	s.calls.Add(1)
+	if r.GetId() == orderSlow {
+		wait(ctx, slowAnswer)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	seen, _ := metadata.FromIncomingContext(ctx)
 	return &ordersv1.UpdateOrderResponse{Order: &ordersv1.Order{
 		Id: r.GetId(), ShippingNote: r.GetShippingNote(), Etag: r.GetEtag(), ContactEmail: strings.Join(seen.Get("if-match"), ","),
@@ -333,59 +325,4 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
-}
-
-// child is the service as a process.
-type child struct {
-	Addresses
-	*exec.Cmd
-	stderr *lockedBuffer
-	exited chan struct{} // closed after Wait
-}
-
-// spawn starts the service as a process of its own and returns when it is
-// ready.
-func spawn(t *testing.T, changes ...string) *child {
-	t.Helper()
-	c := command(t, changes...)
-	stdout, err := c.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, c.Start())
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		<-c.exited
-	})
-	var line [512]byte
-	n, err := stdout.Read(line[:])
-	go func() {
-		_ = c.Wait()
-		close(c.exited)
-	}()
-	require.NoError(t, err, c.stderr)
-	_, err = fmt.Sscanf(string(line[:n]), "ready %s %s %s %s", &c.GRPC, &c.HTTP, &c.Probe, &c.Admin)
-	require.NoError(t, err, string(line[:n]))
-	return c
-}
-
-// command is the test binary as a service, not started yet.
-func command(t *testing.T, changes ...string) *child {
-	t.Helper()
-	c := &child{Cmd: exec.Command(os.Args[0]), stderr: &lockedBuffer{}, exited: make(chan struct{})}
-	c.Env = append(os.Environ(), "HOLDFAST_TEST_PROCESS=1")
-	for name, value := range environment(changes...) {
-		c.Env = append(c.Env, name+"="+value)
-	}
-	c.Stderr = c.stderr
-	return c
-}
-
-// awaitExit returns the exit code.
-func (c *child) awaitExit(t *testing.T, within time.Duration) int {
-	t.Helper()
-	select {
-	case <-c.exited:
-	case <-time.After(within):
-		require.Fail(t, "the process did not exit", c.stderr)
-	}
-	return c.ProcessState.ExitCode()
 }

@@ -18,7 +18,7 @@ import (
 // compiled when the first one is checked, which takes tens of milliseconds: no
 // first request should pay that, and rules that do not compile must fail the
 // start.
-func warm(validated grpc.UnaryServerInterceptor, policies *policy.Set) error {
+func warm(ctx context.Context, validated grpc.UnaryServerInterceptor, policies *policy.Set) error {
 	nothing := func(context.Context, any) (any, error) { return struct{}{}, nil }
 	for _, m := range policies.All() {
 		name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(m.FullName, "/"), "/", "."))
@@ -34,7 +34,7 @@ func warm(validated grpc.UnaryServerInterceptor, policies *policy.Set) error {
 		if err != nil {
 			return fmt.Errorf("looking for the request of %s: %w", m.FullName, err)
 		}
-		_, err = validated(context.Background(), request.New().Interface(), &grpc.UnaryServerInfo{FullMethod: m.FullName}, nothing)
+		_, err = validated(ctx, request.New().Interface(), &grpc.UnaryServerInfo{FullMethod: m.FullName}, nothing)
 		var invalid *apierror.Error // most empty requests are
 		if err != nil && !errors.As(err, &invalid) {
 			return fmt.Errorf("compiling the rules of %s: %w", m.FullName, err)

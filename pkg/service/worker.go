@@ -24,45 +24,56 @@ type workforce struct {
 
 	mu      sync.Mutex
 	cancel  context.CancelFunc // nil while stopped
-	running *sync.WaitGroup
+	running *sync.WaitGroup    // of the last start
 }
 
-// start starts all workers, unless they run.
-func (w *workforce) start() {
+// start starts all workers, unless they run. Those that are still stopping
+// finish first. They outlive ctx.
+func (w *workforce) start(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cancel != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.running = cancel, &sync.WaitGroup{}
+	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	before, now := w.running, &sync.WaitGroup{}
+	w.running = now
 	for _, worker := range w.workers {
-		w.running.Go(func() { w.keep(ctx, worker) })
+		now.Go(func() {
+			if before != nil {
+				before.Wait()
+			}
+			w.keep(ctx, worker)
+		})
 	}
 }
 
-// stop tells all workers to stop claiming work and waits until they have
-// finished or released what they had. When ctx ends they are left behind; the
-// error names how many workers there were.
-func (w *workforce) stop(ctx context.Context) error {
+// stop tells all workers to stop claiming work, at once. What it returns waits
+// until they have finished or released what they had; when its ctx ends they
+// are left behind, and that is an error.
+func (w *workforce) stop() (released func(ctx context.Context) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cancel == nil {
-		return nil
+	if w.cancel != nil {
+		w.cancel()
+		w.cancel = nil
 	}
-	w.cancel()
-	w.cancel = nil
-	done := make(chan struct{})
 	running := w.running
-	go func() {
-		running.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for %d workers to release what they have claimed: %w", len(w.workers), ctx.Err())
+	return func(ctx context.Context) error {
+		if running == nil {
+			return nil
+		}
+		done := make(chan struct{})
+		go func() {
+			running.Wait()
+			close(done)
+		}()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d workers to release what they have claimed: %w", len(w.workers), ctx.Err())
+		}
 	}
 }
 

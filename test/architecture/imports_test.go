@@ -159,11 +159,11 @@ func list(t *testing.T) []packageImports {
 			ImportPath                         string
 			Imports, TestImports, XTestImports []string
 		}
-		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
 			break
-		} else {
-			require.NoError(t, err)
 		}
+		require.NoError(t, err)
 		packages = append(packages, packageImports{
 			path:    strings.TrimPrefix(p.ImportPath, module+"/"),
 			imports: slices.Concat(p.Imports, p.TestImports, p.XTestImports),

@@ -45,10 +45,9 @@ type overGRPC struct{ s Subject }
 
 func (g overGRPC) send(t testing.TB, token string, request proto.Message, keys ...string) answer {
 	t.Helper()
-	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
-	for _, k := range keys {
-		ctx = metadata.AppendToOutgoingContext(ctx, idempotency.KeyMetadata, k)
-	}
+	md := metadata.Pairs("authorization", "Bearer "+token)
+	md.Append(idempotency.KeyMetadata, keys...)
+	ctx := metadata.NewOutgoingContext(t.Context(), md)
 	var raw rawMessage
 	var trailer metadata.MD
 	err := g.s.Conn.Invoke(ctx, g.s.Method, request, &raw, grpc.Trailer(&trailer), grpc.ForceCodecV2(rawCodec{}))
