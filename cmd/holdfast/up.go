@@ -94,10 +94,8 @@ func (p *platform) start(ctx context.Context, o upOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, name := range local.StartOrder {
-		if p.addresses[name], err = local.PreferredAddresses(ctx, name); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	if p.addresses, err = local.PreferredAddresses(ctx, local.StartOrder...); err != nil {
+		return err
 	}
 	environment.SandboxURL = "http://" + p.addresses[local.Sandbox].HTTP
 	environment.SandboxDir = p.data.SandboxDir()

@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
 )
 
 // process is one service, which can be killed and started again at the same
@@ -30,14 +31,16 @@ type process struct {
 // newProcess reserves addresses and does not start anything.
 func newProcess(t *testing.T, name string, environment map[string]string) *process {
 	t.Helper()
-	p := &process{name: name, grpc: freeAddress(t), http: freeAddress(t), probe: freeAddress(t), output: &lockedBuffer{}}
+	free, err := local.FreeAddresses(t.Context())
+	require.NoError(t, err)
+	p := &process{name: name, grpc: free.GRPC, http: free.HTTP, probe: free.Probe, output: &lockedBuffer{}}
 	p.environment = map[string]string{
 		serviceVariable:       name,
 		"HOLDFAST_ENV":        "development",
 		"HOLDFAST_GRPC_ADDR":  p.grpc,
 		"HOLDFAST_HTTP_ADDR":  p.http,
 		"HOLDFAST_PROBE_ADDR": p.probe,
-		"HOLDFAST_ADMIN_ADDR": freeAddress(t),
+		"HOLDFAST_ADMIN_ADDR": free.Admin,
 		"HOLDFAST_LAME_DUCK":  "0s",
 	}
 	maps.Copy(p.environment, environment)
@@ -103,15 +106,6 @@ func (p *process) stop(t *testing.T) {
 		t.Errorf("%s did not end well: %v", p.name, err)
 	}
 	p.cmd = nil
-}
-
-// freeAddress is an address on loopback that nobody uses.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // lockedBuffer keeps what a process says.

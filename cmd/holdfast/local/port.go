@@ -43,22 +43,59 @@ var preferred = map[string]ports{
 	Sandbox:  {grpc: 9093, http: 8183, probe: 8283, admin: 8383},
 }
 
-// PreferredAddresses are a service's remembered ports, each replaced by the
+// PreferredAddresses are the services' remembered ports, each replaced by the
 // next free one if it is taken.
-func PreferredAddresses(ctx context.Context, service string) (Addresses, error) {
-	p := preferred[service]
-	return addresses(
-		func() (net.Listener, error) { return Listen(ctx, p.grpc) },
-		func() (net.Listener, error) { return Listen(ctx, p.http) },
-		func() (net.Listener, error) { return Listen(ctx, p.probe) },
-		func() (net.Listener, error) { return Listen(ctx, p.admin) },
-	)
+func PreferredAddresses(ctx context.Context, services ...string) (map[string]Addresses, error) {
+	var held listeners
+	defer held.close()
+	found := map[string]Addresses{}
+	for _, service := range services {
+		p := preferred[service]
+		on := func(port int) string {
+			return held.add(func() (net.Listener, error) { return Listen(ctx, port) })
+		}
+		found[service] = Addresses{GRPC: on(p.grpc), HTTP: on(p.http), Probe: on(p.probe), Admin: on(p.admin)}
+		if held.err != nil {
+			return nil, fmt.Errorf("%s: %w", service, held.err)
+		}
+	}
+	return found, nil
 }
 
 // FreeAddresses are any free ports.
 func FreeAddresses(ctx context.Context) (Addresses, error) {
-	free := func() (net.Listener, error) { return listenFree(ctx) }
-	return addresses(free, free, free, free)
+	var held listeners
+	defer held.close()
+	free := func() string { return held.add(func() (net.Listener, error) { return listenFree(ctx) }) }
+	found := Addresses{GRPC: free(), HTTP: free(), Probe: free(), Admin: free()}
+	return found, held.err
+}
+
+// listeners holds all ports until all are found, so that no two are the same,
+// and then frees them for the processes. Somebody else may take one in between;
+// the process then says so and ends.
+type listeners struct {
+	held []net.Listener
+	err  error // the first one
+}
+
+func (l *listeners) add(listen func() (net.Listener, error)) string {
+	if l.err != nil {
+		return ""
+	}
+	listener, err := listen()
+	if err != nil {
+		l.err = err
+		return ""
+	}
+	l.held = append(l.held, listener)
+	return listener.Addr().String()
+}
+
+func (l *listeners) close() {
+	for _, listener := range l.held {
+		listener.Close()
+	}
 }
 
 // Free ports are taken from below the range that systems give to outgoing
@@ -84,25 +121,4 @@ func listenFree(ctx context.Context) (net.Listener, error) {
 		}
 	}
 	return nil, errors.New("no port is free on this machine")
-}
-
-// addresses holds all ports of a process until all are found, so that no two
-// are the same, and then frees them for it. Somebody else may take one in
-// between; the process then says so and ends.
-func addresses(grpc, http, probe, admin func() (net.Listener, error)) (Addresses, error) {
-	var found Addresses
-	for _, one := range []struct {
-		listen func() (net.Listener, error)
-		into   *string
-	}{
-		{grpc, &found.GRPC}, {http, &found.HTTP}, {probe, &found.Probe}, {admin, &found.Admin},
-	} {
-		listener, err := one.listen()
-		if err != nil {
-			return Addresses{}, err
-		}
-		defer listener.Close()
-		*one.into = listener.Addr().String()
-	}
-	return found, nil
 }
