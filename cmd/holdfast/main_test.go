@@ -36,7 +36,7 @@ var build = sync.OnceValues(func() (string, error) {
 var wasBuilt atomic.Bool
 
 // built is the path of the built command.
-func built(t *testing.T) string {
+func built(t testing.TB) string {
 	t.Helper()
 	path, err := build()
 	wasBuilt.Store(true)

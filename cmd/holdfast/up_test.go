@@ -53,7 +53,7 @@ type running struct {
 
 // startUp runs `holdfast up` with the arguments until it has greeted. Nobody
 // else's ports are in the way: it takes the next free ones.
-func startUp(t *testing.T, args ...string) *running {
+func startUp(t testing.TB, args ...string) *running {
 	t.Helper()
 	r := &running{cmd: exec.Command(built(t), append([]string{"up", "--port", "0"}, args...)...), output: &transcript{}}
 	r.cmd.Stdout, r.cmd.Stderr = r.output, r.output
@@ -75,7 +75,7 @@ func startUp(t *testing.T, args ...string) *running {
 }
 
 // end sends the signal and waits for the end.
-func (r *running) end(t *testing.T, signal os.Signal) error {
+func (r *running) end(t testing.TB, signal os.Signal) error {
 	t.Helper()
 	require.NoError(t, r.cmd.Process.Signal(signal))
 	return r.cmd.Wait()
