@@ -88,13 +88,20 @@ func BenchmarkWrite(b *testing.B) {
 				v.run(b, clients)
 				v.rates = nil
 			}
+			pgbench := newPgbench(b, db)
 			for b.Loop() {
 				for _, v := range all {
 					v.run(b, clients)
 				}
+				if pgbench != nil {
+					pgbench.run(b, clients)
+				}
 			}
 			for _, v := range all[1:] {
 				b.ReportMetric(idempotent.over(v), v.name)
+			}
+			if pgbench != nil {
+				b.ReportMetric(idempotent.rate()/median(pgbench.rates), "x_pgbench")
 			}
 			b.ReportMetric(idempotent.rate(), "writes/s")
 			b.ReportMetric(0, "ns/op") // the length of a round says nothing

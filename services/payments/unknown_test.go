@@ -191,11 +191,20 @@ func TestACallerThatGivesUpStrandsNothing(t *testing.T) {
 	key := idempotency.NewKey()
 	request := &paymentsv1.ChargePaymentRequest{Reference: "order-1", Amount: eur(1000), PaymentMethod: "pm_card_ok"}
 	h.sandbox.script(t, `{"rules":[{"kind":"slow","delay":"200ms"}]}`)
-	ctx, cancel := context.WithTimeout(withKey(t, key.String()), 100*time.Millisecond)
-	defer cancel()
-	_, err := h.client.ChargePayment(ctx, request)
-	require.Error(t, err)
 	id := h.api.derive.ResourceID("acme", key, "payment")
+	ctx, giveUp := context.WithCancel(withKey(t, key.String()))
+	defer giveUp()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := h.client.ChargePayment(ctx, request)
+		answered <- err
+	}()
+	require.Eventually(t, func() bool { // begun, and with the processor now
+		_, err := h.api.store.get(t.Context(), "acme", id)
+		return err == nil
+	}, 10*time.Second, time.Millisecond)
+	giveUp()
+	require.Error(t, <-answered)
 	h.becomes(t, id.String(), captured) // without any completer: the handler went on
 	h.agrees(t, id.String())
 }
