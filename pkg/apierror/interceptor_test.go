@@ -42,7 +42,7 @@ func answered(t *testing.T, stream bool, handler func() error) (log map[string]a
 
 type serverStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
+	ctx context.Context // grpc.ServerStream hands its context out by method
 }
 
 func (s serverStream) Context() context.Context { return s.ctx }

@@ -56,7 +56,7 @@ func StreamServerInterceptor(v Verifier, policies *policy.Set) grpc.StreamServer
 
 type admitted struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
+	ctx context.Context // grpc.ServerStream hands its context out by method
 }
 
 // Context is the stream's context, with the principal.

@@ -35,7 +35,7 @@ func (s *Set) StreamServerInterceptor() grpc.StreamServerInterceptor {
 
 type policyStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
+	ctx context.Context // grpc.ServerStream hands its context out by method
 }
 
 // Context is the stream's context, with the policy.

@@ -87,7 +87,7 @@ func TestHandlersSeeTheirPolicy(t *testing.T) {
 
 type stream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out by method
+	ctx context.Context // grpc.ServerStream hands its context out by method
 }
 
 func (s stream) Context() context.Context { return s.ctx }

@@ -96,7 +96,7 @@ func withDraining(draining func() <-chan struct{}) grpc.StreamServerInterceptor 
 
 type drainableStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // a stream is asked for its context
+	ctx context.Context // a stream is asked for its context
 }
 
 // Context is the stream's context, with the channel.
