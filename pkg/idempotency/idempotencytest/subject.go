@@ -34,7 +34,7 @@ type Subject struct {
 	// Effects counts what the method has done so far, in the service's own
 	// records or, better, in the world's.
 	Effects func(t testing.TB) int
-	// Obstruct, if set, changes the world such that the request would now fail,
-	// as when its product is withdrawn, and returns how to undo it.
+	// Obstruct changes the world such that the request under another key would
+	// now fail, as when its product is withdrawn, and returns how to undo it.
 	Obstruct func(t testing.TB, request proto.Message) (undo func())
 }

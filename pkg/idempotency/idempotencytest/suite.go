@@ -110,9 +110,7 @@ func (b *bench) replays(t *testing.T, key string) {
 }
 
 func obstructed(t *testing.T, b *bench) {
-	if b.Obstruct == nil {
-		return // nothing in the world can refuse this method
-	}
+	require.NotNil(t, b.Obstruct, "the row needs something that refuses the request")
 	request, key := b.Request(t), uuidv7()
 	first := b.ok(t, request, key)
 	undo := b.Obstruct(t, request)
