@@ -99,6 +99,22 @@ func TestBadRequestsOverHTTP(t *testing.T) {
 	}
 }
 
+// TestAWrongMethodIsToldTheRightOnes: RFC 9110 says that a 405 must.
+func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
+	s := &shop{}
+	i := start(t, definition(s))
+	for path, allow := range map[string]string{
+		"/v1/orders/" + orderPanics: "GET, PATCH",
+		"/v1/orders":                "GET, POST",
+		"/v1/products":              "GET",
+	} {
+		a := i.send(http.MethodDelete, path, "")
+		require.Equal(t, http.StatusMethodNotAllowed, a.StatusCode)
+		require.Equal(t, allow, a.Header.Get("Allow"), path)
+	}
+	require.Zero(t, s.calls.Load(), "asking executes nothing")
+}
+
 // TestBadRequestsOverGRPC: the same over the other wire.
 func TestBadRequestsOverGRPC(t *testing.T) {
 	i := start(t, definition(&shop{}))

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -79,9 +80,16 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 			}
 			writeProblem(ctx, w, log, err)
 		}),
-		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+		runtime.WithRoutingErrorHandler(func(ctx context.Context, mux *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+			if rehearsing(ctx) {
+				return
+			}
+			if code == http.StatusMethodNotAllowed {
+				w.Header().Set("Allow", strings.Join(allowed(ctx, mux, r), ", "))
+			}
 			apierror.WriteProblem(w, routingError(r, code))
 		}),
+		runtime.WithMiddlewares(rehearse),
 		// A form body or a header must not turn one method into another.
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
