@@ -233,3 +233,32 @@ func TestDerivedIDsDeduplicateEvenWithoutTheKey(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, 1, db.effects(t))
 }
+
+// A key that was minted some time ago is looked up before anything is claimed.
+// Whatever that finds, the answers are those of any other key.
+func TestALateRequestIsTreatedLikeAnyOther(t *testing.T) {
+	db := newDatabase(t)
+	late := func() *idempotency.Call { return callWith(idempotency.NewKeyAt(time.Now().Add(-time.Minute))) }
+
+	call := late()
+	first, err := db.charge(t.Context(), call)
+	require.NoError(t, err)
+	require.False(t, first.Replayed, "the first arrival may be late, too")
+	repeat, err := db.charge(t.Context(), again(call))
+	require.NoError(t, err)
+	require.True(t, repeat.Replayed)
+	require.Equal(t, first.Raw, repeat.Raw)
+
+	other := aRequest()
+	other.Reference = "order-2"
+	_, err = db.charge(t.Context(), idempotency.NewCall(tenant, call.Key, method, other))
+	requireReason(t, err, apierror.ReasonKeyReused)
+	require.Equal(t, 1, db.effects(t))
+
+	// The look-up names the partition of the key's day; without it the key is
+	// for the claim to judge.
+	db.exec(t, "ALTER TABLE idempotency_keys DETACH PARTITION idempotency_keys_"+time.Now().UTC().Add(-time.Minute).Format("20060102"))
+	db.exec(t, "DROP TABLE idempotency_keys_"+time.Now().UTC().Add(-time.Minute).Format("20060102"))
+	_, err = db.charge(t.Context(), again(call))
+	requireReason(t, err, apierror.ReasonDependencyUnavailable)
+}
