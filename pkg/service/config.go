@@ -21,6 +21,9 @@ type Config struct {
 	ProbeAddr string `env:"HOLDFAST_PROBE_ADDR" envDefault:":8081" doc:"address of probes and metrics"`
 	AdminAddr string `env:"HOLDFAST_ADMIN_ADDR" envDefault:"127.0.0.1:8082" doc:"address of drain and pprof; loopback only"`
 
+	Slot           string `env:"HOLDFAST_SLOT" doc:"colour of a blue/green deployment that this process belongs to; workers run while it is the active one"`
+	ActiveSlotFile string `env:"HOLDFAST_ACTIVE_SLOT_FILE" doc:"file that names the active colour; read all the time"`
+
 	LameDuck       time.Duration `env:"HOLDFAST_LAME_DUCK" envDefault:"2s" doc:"how long a draining replica still accepts, while its callers learn of it"`
 	DrainCap       time.Duration `env:"HOLDFAST_DRAIN_CAP" envDefault:"20s" doc:"how long requests in flight may take to finish"`
 	StopWorkers    time.Duration `env:"HOLDFAST_STOP_WORKERS" envDefault:"5s" doc:"how long workers may take to finish or release what they have claimed"`
@@ -63,6 +66,7 @@ func (c Config) Validate() error {
 		_, _, err := net.SplitHostPort(address)
 		check(err == nil, "%s is %q, must be host:port", name, address)
 	}
+	check((c.Slot == "") == (c.ActiveSlotFile == ""), "HOLDFAST_SLOT and HOLDFAST_ACTIVE_SLOT_FILE must be set together")
 	check(isLoopback(c.AdminAddr), "HOLDFAST_ADMIN_ADDR is %q, must be a loopback address: it drains and profiles without asking who you are", c.AdminAddr)
 	for name, d := range sorted(map[string]time.Duration{
 		"HOLDFAST_DRAIN_CAP": c.DrainCap, "HOLDFAST_STOP_WORKERS": c.StopWorkers, "HOLDFAST_CLOSE_POOL": c.ClosePool,

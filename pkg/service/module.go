@@ -93,7 +93,7 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 	cfg := plan.cfg
 	served := &public{
 		cfg: cfg, log: p.Log, health: p.Health,
-		workers: &workforce{workers: p.Workers, log: p.Log},
+		workers: &workforce{workers: slot{name: cfg.Slot, file: cfg.ActiveSlotFile, log: p.Log}.gate(p.Workers), log: p.Log},
 		ending:  make(chan struct{}),
 	}
 	grpcPort, err := listenPublic(ctx, "HOLDFAST_GRPC_ADDR", cfg.GRPCAddr, cfg.MaxConns)
