@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
@@ -183,6 +185,15 @@ func TestHeadersInAndOut(t *testing.T) {
 
 	a = i.send(http.MethodGet, order, "", "Grpc-Metadata-Holdfast-Act-As-Tenant", "globex", auth.MetadataActAs, "globex")
 	require.Equal(t, http.StatusOK, a.StatusCode, "what is not listed does not come in: %s", a.body)
+}
+
+func TestEveryAnswerSaysWhichVersionGaveIt(t *testing.T) {
+	client := start(t, definition(&shop{})).client()
+	for _, id := range []string{orderFine, orderPanics} {
+		var trailer metadata.MD
+		_, _ = client.GetOrder(t.Context(), &ordersv1.GetOrderRequest{Id: id}, grpc.Trailer(&trailer))
+		require.Equal(t, []string{Version}, trailer.Get(VersionTrailer), "of an error, too: %s", id)
+	}
 }
 
 func TestTheServersDeadlineHoldsWithoutAClientsOne(t *testing.T) {

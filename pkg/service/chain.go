@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
@@ -18,6 +19,7 @@ import (
 
 // chain is what stands between the wire and every handler. From outside in:
 //
+//	version      a trailer says which version answered
 //	errors       a panic or any error becomes a typed status
 //	policy       the method's deadline
 //	auth         whose request it is, and whether it may
@@ -41,6 +43,7 @@ func (c chain) unary(ctx context.Context) ([]grpc.UnaryServerInterceptor, error)
 		return nil, err
 	}
 	interceptors := []grpc.UnaryServerInterceptor{
+		tellVersion,
 		apierror.UnaryServerInterceptor(c.log),
 		c.policies.UnaryServerInterceptor(),
 		auth.UnaryServerInterceptor(c.verifier, c.policies),
@@ -49,6 +52,18 @@ func (c chain) unary(ctx context.Context) ([]grpc.UnaryServerInterceptor, error)
 		interceptors = append(interceptors, idempotency.UnaryServerInterceptor(c.store, c.policies))
 	}
 	return append(interceptors, validated), nil
+}
+
+// VersionTrailer names the trailer of every answer that says which version gave
+// it; over HTTP it is the header Holdfast-Version. During a deploy it tells a
+// client, and a drill, who answers.
+const VersionTrailer = "holdfast-version"
+
+var versionTrailer metadata.MD // made when the version is known
+
+func tellVersion(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	_ = grpc.SetTrailer(ctx, versionTrailer) // it fails only outside a call
+	return handler(ctx, request)
 }
 
 // stream returns the interceptors of streams; draining gives the channel that

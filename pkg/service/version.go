@@ -3,6 +3,8 @@ package service
 import (
 	"cmp"
 	"runtime/debug"
+
+	"google.golang.org/grpc/metadata"
 )
 
 // Version and Commit say what was built. The linker sets them
@@ -25,4 +27,5 @@ func init() {
 	revision := settings["vcs.revision"]
 	Version = cmp.Or(Version, info.Main.Version, "(devel)")
 	Commit = cmp.Or(Commit, revision[:min(12, len(revision))], "unknown")
+	versionTrailer = metadata.Pairs(VersionTrailer, Version)
 }
