@@ -134,6 +134,7 @@ func (s *shopper) send(ctx context.Context, via int, key string, request *orders
 	verdict := load.Verdict{
 		Failure:            exchange.Failure(),
 		Replayed:           exchange.Replayed,
+		Version:            exchange.Version,
 		TransparentRetries: exchange.TransparentRetries,
 	}
 	attempt := invariants.Attempt{

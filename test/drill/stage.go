@@ -190,6 +190,11 @@ func (s *stage) audit(ctx context.Context, history []invariants.Attempt) (invari
 	sources := invariants.Sources{
 		Orders: orders, Payments: payments, SandboxURL: s.sandboxURL, History: history, Bound: quiescenceBound,
 	}
+	return auditAfter(ctx, sources)
+}
+
+// auditAfter waits until everything is decided and checks the invariants.
+func auditAfter(ctx context.Context, sources invariants.Sources) (invariants.Result, error) {
 	bounded, cancel := context.WithTimeout(ctx, quiescenceBound+time.Second)
 	defer cancel()
 	if err := invariants.AwaitQuiescence(bounded, sources); err != nil {

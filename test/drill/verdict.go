@@ -50,12 +50,15 @@ type Verdict struct {
 // Phase is a part of a run. Latencies are in seconds, from the time a request
 // was due.
 type Phase struct {
-	Name   string  `json:"name"`
-	Sent   int64   `json:"sent"`
-	Failed int64   `json:"failed"`
-	P50    float64 `json:"p50_seconds"`
-	P99    float64 `json:"p99_seconds"`
-	Max    float64 `json:"max_seconds"`
+	Name   string `json:"name"`
+	Sent   int64  `json:"sent"`
+	Failed int64  `json:"failed"`
+	// Kinds are the failures by kind, Versions the answers by what gave them.
+	Kinds    map[string]int64 `json:"failed_by_kind,omitempty"`
+	Versions map[string]int64 `json:"versions,omitempty"`
+	P50      float64          `json:"p50_seconds"`
+	P99      float64          `json:"p99_seconds"`
+	Max      float64          `json:"max_seconds"`
 }
 
 func judge(drill string, o Options, report load.Report, drains []Drain, audit invariants.Result, took time.Duration) *Verdict {
@@ -76,7 +79,7 @@ func judge(drill string, o Options, report load.Report, drains []Drain, audit in
 	}
 	for _, p := range report.Phases {
 		v.Phases = append(v.Phases, Phase{
-			Name: p.Name, Sent: p.Sent, Failed: p.Failures(),
+			Name: p.Name, Sent: p.Sent, Failed: p.Failures(), Kinds: p.Failed, Versions: p.Versions,
 			P50: p.P50.Seconds(), P99: p.P99.Seconds(), Max: p.Max.Seconds(),
 		})
 	}

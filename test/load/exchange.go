@@ -59,6 +59,8 @@ type Exchange struct {
 	Body []byte
 	// Replayed says that the server marked the answer as stored.
 	Replayed bool
+	// Version is what the server says it runs; empty if it does not.
+	Version string
 	// TransparentRetries counts the transport's own.
 	TransparentRetries int
 }

@@ -101,6 +101,9 @@ func (g *GRPC) Send(ctx context.Context, key string, message proto.Message) Exch
 	if marks := trailer.Get("idempotent-replayed"); len(marks) > 0 {
 		exchange.Replayed = marks[0] == "true"
 	}
+	if versions := trailer.Get("holdfast-version"); len(versions) > 0 {
+		exchange.Version = versions[0]
+	}
 	if err != nil {
 		exchange.readStatus(err)
 	}

@@ -90,6 +90,7 @@ func (h *HTTP) Send(ctx context.Context, key string, message proto.Message) Exch
 		Code:     "http " + strconv.Itoa(response.StatusCode),
 		Body:     answer,
 		Replayed: response.Header.Get("Idempotent-Replayed") == "true",
+		Version:  response.Header.Get("Holdfast-Version"),
 	}
 	if !exchange.OK {
 		exchange.readProblem()

@@ -38,6 +38,8 @@ type Verdict struct {
 	Failure *Failure
 	// Replayed says that the answer was a stored one.
 	Replayed bool
+	// Version is what answered, if it said so.
+	Version string
 	// TransparentRetries counts how often the transport sent the request again
 	// by itself because the server had certainly not looked at it.
 	TransparentRetries int
@@ -108,6 +110,9 @@ func (r *Run) Phase(name string) {
 	r.recorder.open(name)
 	r.phase.Store(&name)
 }
+
+// Report reports on what was answered so far.
+func (r *Run) Report() Report { return r.recorder.report() }
 
 // Stop ends the arrivals, waits for what is under way, and reports.
 func (r *Run) Stop() Report {

@@ -34,6 +34,8 @@ type PhaseReport struct {
 	Retried, Transparent int64
 	// Replayed counts stored answers.
 	Replayed int64
+	// Versions counts answers by the version that gave them.
+	Versions map[string]int64
 	// P50, P99 and Max are latencies from the time a request was due to its
 	// last answer, failures included.
 	P50, P99, Max time.Duration
@@ -128,7 +130,7 @@ func (r *recorder) open(name string) {
 	}
 	r.order = append(r.order, name)
 	r.phases[name] = &phase{
-		report:  PhaseReport{Name: name, Failed: map[string]int64{}},
+		report:  PhaseReport{Name: name, Failed: map[string]int64{}, Versions: map[string]int64{}},
 		latency: hdrhistogram.New(1, highestLatency, 3),
 	}
 }
@@ -149,6 +151,9 @@ func (r *recorder) done(name string, latency time.Duration, retries int, v Verdi
 	p.report.Transparent += int64(v.TransparentRetries)
 	if v.Replayed {
 		p.report.Replayed++
+	}
+	if v.Version != "" {
+		p.report.Versions[v.Version]++
 	}
 	if f := v.Failure; f != nil {
 		p.report.Failed[f.Kind]++
@@ -177,7 +182,7 @@ func (r *recorder) report() Report {
 	for _, name := range r.order {
 		p := r.phases[name]
 		one := p.report
-		one.Failed = maps.Clone(one.Failed)
+		one.Failed, one.Versions = maps.Clone(one.Failed), maps.Clone(one.Versions)
 		one.P50 = microseconds(p.latency.ValueAtQuantile(50))
 		one.P99 = microseconds(p.latency.ValueAtQuantile(99))
 		one.Max = microseconds(p.latency.Max())

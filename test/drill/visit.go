@@ -1,0 +1,162 @@
+package drill
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc/metadata"
+
+	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
+	"github.com/holdfast-dev/holdfast/test/invariants"
+	"github.com/holdfast-dev/holdfast/test/load"
+)
+
+// Target is a platform that somebody else has started, such as one in a
+// cluster.
+type Target struct {
+	// GRPC and HTTP are where orders answers, as host:port.
+	GRPC, HTTP string
+	// Credential is an API key with the scopes of orders.
+	Credential string
+	// OrdersURL and PaymentsURL are the databases, SandboxURL the processor, for
+	// the audit. Without them there is none.
+	OrdersURL, PaymentsURL, SandboxURL string
+}
+
+// Validate reports what is missing.
+func (t Target) Validate() error {
+	var problems []error
+	if t.GRPC == "" || t.HTTP == "" {
+		problems = append(problems, errors.New("the target needs the gRPC and the HTTP address of orders"))
+	}
+	if all := t.OrdersURL != "" && t.PaymentsURL != "" && t.SandboxURL != ""; !all && t.OrdersURL+t.PaymentsURL+t.SandboxURL != "" {
+		problems = append(problems, errors.New("an audit needs both databases and the sandbox"))
+	}
+	return errors.Join(problems...)
+}
+
+// Visit is the load of the drills on a platform that runs elsewhere. What is
+// done to it meanwhile is somebody else's business, who names the phases.
+type Visit struct {
+	target  Target
+	options Options
+	shopper *shopper
+	run     *load.Run
+	began   time.Time
+	stop    chan struct{}
+	once    sync.Once
+}
+
+// connectionsOfVisit is how many reused connections each kind of client has:
+// enough for every replica to have some.
+const connectionsOfVisit = 6
+
+// StartVisit puts load on the target. Retries is how often a client tries again;
+// zero to see every failure.
+func StartVisit(ctx context.Context, t Target, o Options, retries int) (*Visit, error) {
+	if err := errors.Join(t.Validate(), o.Validate()); err != nil {
+		return nil, err
+	}
+	senders, err := t.senders()
+	if err != nil {
+		return nil, err
+	}
+	v := &Visit{target: t, options: o, shopper: newShopper(o.Seed, senders...), began: time.Now(), stop: make(chan struct{})}
+	v.run = load.Start(ctx, load.Plan{Rate: o.Rate, Operation: v.shopper.visit, Retries: retries}, "before")
+	return v, nil
+}
+
+// senders are gRPC and HTTP, on reused and on new connections.
+func (t Target) senders() ([]sender, error) {
+	credential := "Bearer " + t.Credential
+	var senders []sender
+	for _, kind := range []load.Connections{load.Reused, load.New} {
+		overGRPC, err := load.NewGRPC(t.GRPC, ordersv1.OrdersService_CreateOrder_FullMethodName,
+			metadata.Pairs("authorization", credential), kind, connectionsOfVisit)
+		if err != nil {
+			return nil, err
+		}
+		overHTTP := load.NewHTTP("http://"+t.HTTP+"/v1/orders", http.Header{"Authorization": {credential}}, kind, connectionsOfVisit)
+		senders = append(senders, sender{overGRPC, "proto"}, sender{overHTTP, "json"})
+	}
+	return senders, nil
+}
+
+// Stop ends the load. It may be called more than once.
+func (v *Visit) Stop() { v.once.Do(func() { close(v.stop) }) }
+
+// Wait waits until the load is stopped or ctx ends, then for everything to be
+// decided, audits if the target can be, and judges.
+func (v *Visit) Wait(ctx context.Context) (*Verdict, error) {
+	select {
+	case <-v.stop:
+	case <-ctx.Done():
+	}
+	report := v.run.Stop()
+	v.shopper.close()
+	var audit invariants.Result
+	if v.target.OrdersURL != "" {
+		var err error
+		// Also when ctx has ended: the audit is what the visit was for.
+		if audit, err = v.audit(context.WithoutCancel(ctx)); err != nil {
+			return nil, err
+		}
+	}
+	return judge("load", v.options, report, nil, audit, time.Since(v.began)), nil
+}
+
+func (v *Visit) audit(ctx context.Context) (invariants.Result, error) {
+	orders, err := pgxpool.New(ctx, v.target.OrdersURL)
+	if err != nil {
+		return invariants.Result{}, fmt.Errorf("audit: %w", err)
+	}
+	defer orders.Close()
+	payments, err := pgxpool.New(ctx, v.target.PaymentsURL)
+	if err != nil {
+		return invariants.Result{}, fmt.Errorf("audit: %w", err)
+	}
+	defer payments.Close()
+	return auditAfter(ctx, invariants.Sources{
+		Orders: orders, Payments: payments, SandboxURL: v.target.SandboxURL, History: v.shopper.history(), Bound: quiescenceBound,
+	})
+}
+
+// Control lets whoever acts on the platform steer the visit:
+//
+//	POST /phase?name=NAME  names what comes; answers with the report so far
+//	GET  /report           answers with the report so far
+//	POST /stop             ends the load; answers with the verdict
+//
+// Verdict is what Wait returned; the answer to /stop waits for it.
+func (v *Visit) Control(verdict func() (*Verdict, error)) http.Handler {
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, value any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(value) // whoever asked may be gone
+	}
+	soFar := func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, judge("load", v.options, v.run.Report(), nil, invariants.Result{}, time.Since(v.began)))
+	}
+	mux.HandleFunc("GET /report", soFar)
+	mux.HandleFunc("POST /phase", func(w http.ResponseWriter, r *http.Request) {
+		v.run.Phase(cmp.Or(r.URL.Query().Get("name"), "unnamed"))
+		soFar(w, r)
+	})
+	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
+		v.Stop()
+		result, err := verdict()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		answer(w, result)
+	})
+	return mux
+}
