@@ -30,6 +30,7 @@ type Health struct {
 	watchers sync.WaitGroup // a goroutine for each dependency
 	closed   chan struct{}
 	about    map[string]string
+	details  map[string]func() any
 	unmeter  func() error // stops the metrics
 
 	mu           sync.Mutex
@@ -53,6 +54,7 @@ func New(log *slog.Logger, about ...string) *Health {
 		closed:       make(chan struct{}),
 		changed:      make(chan struct{}),
 		about:        map[string]string{},
+		details:      map[string]func() any{},
 		services:     map[string]bool{},
 		dependencies: map[string]*watched{},
 		beats:        map[string]time.Time{},
@@ -87,6 +89,14 @@ func (h *Health) Serves(services ...string) {
 			h.services[name] = true
 		}
 	})
+}
+
+// Show adds a section to /statusz: what tell returns when somebody looks, as
+// JSON. It is called without a lock of h, and must not take long.
+func (h *Health) Show(section string, tell func() any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.details[section] = tell
 }
 
 // Started says that start-up is done. The process is ready unless it drains.

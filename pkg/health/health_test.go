@@ -266,3 +266,15 @@ func TestWatchOfANameThatComesLater(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, healthpb.HealthCheckResponse_SERVING, r.GetStatus())
 }
+
+func TestStatuszAsksForItsDetailsAnew(t *testing.T) {
+	h := newHealth(t)
+	limit := 1
+	h.Show("resources", func() any { h.State(); return map[string]int{"limit": limit} }) // no lock is held
+	for limit = range 3 {
+		_, body := probe(h, "/statusz")
+		var r struct{ Details map[string]map[string]int }
+		require.NoError(t, json.Unmarshal([]byte(body), &r))
+		require.Equal(t, limit, r.Details["resources"]["limit"])
+	}
+}

@@ -54,6 +54,7 @@ type report struct {
 	Stuck        []string           `json:"stuck,omitempty"`
 	Services     []string           `json:"services,omitempty"`
 	Dependencies []dependencyReport `json:"dependencies,omitempty"`
+	Details      map[string]any     `json:"details,omitempty"`
 }
 
 type dependencyReport struct {
@@ -69,14 +70,20 @@ func (h *Health) statusz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(h.report()) // whoever asked may be gone
+	report, details := h.report()
+	for section, tell := range details {
+		report.Details[section] = tell()
+	}
+	_ = encoder.Encode(report) // whoever asked may be gone
 }
 
-func (h *Health) report() report {
+// report is what h knows, and who tells the details.
+func (h *Health) report() (r report, details map[string]func() any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
-	r := report{
+	r = report{
+		Details:  map[string]any{},
 		About:    h.about,
 		State:    h.state(),
 		Since:    h.since,
@@ -90,7 +97,7 @@ func (h *Health) report() report {
 			Name: name, State: d.word(now), Since: d.since, Checked: d.checked, Problem: d.problem,
 		})
 	}
-	return r
+	return r, maps.Clone(h.details)
 }
 
 // word is the state of a dependency, for people.

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/holdfast-dev/holdfast/pkg/health"
+	"github.com/holdfast-dev/holdfast/pkg/resources"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry"
 )
 
@@ -48,9 +49,12 @@ func serve(ctx context.Context, def Definition, o options, logs io.Writer) error
 	if err != nil {
 		return err
 	}
+	fitted := resources.Fit(setting[resources.Config](s), t.Logger) // before anything is sized by GOMAXPROCS
+	defer fitted.Close()
 	p := &process{cfg: setting[Config](s), telemetry: t, began: time.Now()}
 	p.health = health.New(t.Logger, "service", def.Name, "version", Version, "commit", Commit,
 		"environment", string(p.cfg.Environment), "go", runtime.Version())
+	p.health.Show("resources", func() any { return fitted.Report() })
 	err = p.openQuietPorts(ctx)
 	if err == nil {
 		err = p.live(drain, force, def, s, o)

@@ -207,6 +207,7 @@ func TestStopTimeoutFitsItsParts(t *testing.T) {
 
 func TestEveryVariableIsNamedAfterThePlatform(t *testing.T) {
 	for _, v := range config.Describe(definition(&shop{}).Configs()...) {
-		require.Regexp(t, "^(HOLDFAST|OTEL)_", v.Name)
+		// GOMAXPROCS and GOMEMLIMIT are the Go runtime's.
+		require.Regexp(t, "^(HOLDFAST_|OTEL_|GOMAXPROCS$|GOMEMLIMIT$)", v.Name)
 	}
 }

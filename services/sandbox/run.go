@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/resources"
 )
 
 const usage = `sandbox plays a card processor. Configuration comes from the environment.
@@ -29,13 +30,16 @@ Usage: sandbox [command]
 // prints them. Serving lasts until ctx ends. Logs go to logs, and what a
 // command was asked for to stdout.
 func Run(ctx context.Context, args []string, stdout, logs io.Writer) error {
-	cfg, err := config.Load[Config]()
-	if err != nil {
+	var cfg Config
+	var size resources.Config
+	if err := config.Into([]any{&cfg, &size}); err != nil {
 		return err
 	}
 	switch command := strings.Join(args, " "); command {
 	case "", "serve":
-		s, err := Start(ctx, cfg, slog.New(slog.NewJSONHandler(logs, nil)).With("service", "sandbox"))
+		log := slog.New(slog.NewJSONHandler(logs, nil)).With("service", "sandbox")
+		defer resources.Fit(size, log).Close()
+		s, err := Start(ctx, cfg, log)
 		if err != nil {
 			return err
 		}
@@ -50,7 +54,7 @@ func Run(ctx context.Context, args []string, stdout, logs io.Writer) error {
 		return ask(ctx, http.MethodDelete, cfg.AdminAddr, "/drain")
 	case "config":
 		table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-		for _, v := range config.Describe(cfg) {
+		for _, v := range config.Describe(cfg, size) {
 			fmt.Fprintf(table, "%s\t%s\t%s\n", v.Name, v.Default, v.Doc)
 		}
 		return table.Flush()

@@ -34,7 +34,9 @@ func TestMalformedVariablesAreReportedTogether(t *testing.T) {
 func TestEveryVariableIsPrinted(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, Run(t.Context(), []string{"config"}, &out, io.Discard))
-	require.Contains(t, out.String(), "HOLDFAST_SANDBOX_HORIZON")
+	for _, name := range []string{"HOLDFAST_SANDBOX_HORIZON", "HOLDFAST_CPU_REQUEST", "GOMEMLIMIT", "GOMAXPROCS"} {
+		require.Contains(t, out.String(), name)
+	}
 	require.NoError(t, Run(t.Context(), []string{"help"}, &out, io.Discard))
 	require.Contains(t, out.String(), "undrain")
 }
