@@ -212,6 +212,5 @@ func (c *Completer) observe(ctx context.Context) {
 		}
 		total, oldest = total+n, max(oldest, age)
 	}
-	meters().undecided.Record(ctx, total)
-	meters().undecidedAge.Record(ctx, oldest)
+	meters().left.Store(&backlog{keys: total, oldest: oldest, at: time.Now()})
 }

@@ -23,7 +23,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 	return maintained(ctx, conn, func() error {
 		until, making := makePartitions(ctx, conn, s.cfg.Retention)
 		if making == nil {
-			meters().partitions.Record(ctx, int64(time.Until(until)/day))
+			meters().partitionsUntil.Record(ctx, until.Unix())
 		}
 		kept, dropping := dropExpired(ctx, conn, s.cfg.Retention)
 		if len(kept) > 0 {
@@ -33,7 +33,11 @@ func (s *Store) Maintain(ctx context.Context) error {
 			s.log.InfoContext(ctx, "a partition is in use; dropping it is left to the next run", "cause", dropping)
 			dropping = nil
 		}
-		return errors.Join(making, dropping, bury(ctx, conn, s.cfg.Retention))
+		if err := errors.Join(making, dropping, bury(ctx, conn, s.cfg.Retention)); err != nil {
+			return err
+		}
+		meters().maintained.Record(ctx, time.Now().Unix())
+		return nil
 	})
 }
 
