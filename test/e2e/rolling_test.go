@@ -1,0 +1,150 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// short leaves out all rows but the first, for a run in minutes.
+func short(t *testing.T) bool { return number(t, "HOLDFAST_E2E_SHORT", 0) != 0 }
+
+// TestNoChangeIsNoticed does every change that a running platform sees in its
+// life. None may fail a request of a client that never tries again.
+func TestNoChangeIsNoticed(t *testing.T) {
+	c := newCluster(t)
+	c.start("rolling", v1)
+	l := c.visit()
+	both := []string{"orders", "payments"}
+
+	l.harmless("image change", func() { c.mustScript("release", "rolling", v2) })
+	require.Equal(t, []string{v2}, versions(l.phase("after image change").Versions))
+	if !short(t) {
+		l.harmless("config change", func() {
+			c.mustScript("release", c.overlay("config", `
+configMapGenerator:
+  - {name: orders-config, behavior: merge, literals: [HOLDFAST_LOG_LEVEL=warn]}
+  - {name: payments-config, behavior: merge, literals: [HOLDFAST_LOG_LEVEL=warn]}
+`), v2)
+		})
+		l.harmless("rollout restart", func() {
+			c.must("rollout", "restart", "deployment/orders", "deployment/payments")
+			c.rolledOut(both...)
+		})
+		l.harmless("rollout undo", func() {
+			c.must("rollout", "undo", "deployment/orders")
+			c.must("rollout", "undo", "deployment/payments")
+			c.rolledOut(both...)
+		})
+		l.harmless("node drain", func() { c.drainOtherNode() })
+		l.harmless("scale up", func() {
+			c.must("scale", "--replicas=5", "deployment/orders", "deployment/payments")
+			c.rolledOut(both...)
+		})
+		l.harmless("scale down", func() {
+			c.must("scale", "--replicas=3", "deployment/orders", "deployment/payments")
+			c.gone(both, 3)
+		})
+		l.harmless("pod deletion", func() {
+			for _, name := range both {
+				c.must("delete", "pod", c.pods("app.kubernetes.io/name=" + name)[0], "--wait")
+				c.rolledOut(name)
+			}
+		})
+	}
+	holds(t, l.verdict())
+}
+
+func versions(counts map[string]int64) []string {
+	var names []string
+	for name := range counts {
+		names = append(names, name)
+	}
+	return names
+}
+
+// overlay makes an overlay on rolling that is not in the repository, with some
+// more kustomization in it.
+func (c *cluster) overlay(name, kustomization string) string {
+	c.t.Helper()
+	return writeOverlay(c.t, name, "resources: [../../deploy/overlays/rolling]\nnamespace: "+c.namespace+"\n"+kustomization)
+}
+
+// drainOtherNode empties a node that has pods of orders, but not the one with the
+// single Postgres, and puts it back.
+func (c *cluster) drainOtherNode() {
+	c.t.Helper()
+	fixed := map[string]bool{c.fixedNode(): true}
+	sandbox := c.must("get", "pod", "-l", "app.kubernetes.io/name=sandbox", "-o", "jsonpath={.items[0].spec.nodeName}")
+	fixed[strings.TrimSpace(sandbox)] = true
+	for _, node := range strings.Fields(c.must("get", "pod", "-l", "app.kubernetes.io/name=orders", "-o", "jsonpath={.items[*].spec.nodeName}")) {
+		if fixed[node] {
+			continue
+		}
+		defer func() { c.must("uncordon", node) }()
+		c.must("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=3m", "--pod-selector=app.kubernetes.io/part-of=holdfast")
+		c.rolledOut("orders", "payments")
+		return
+	}
+	c.t.Fatal("every pod of orders is on a node with something that exists once")
+}
+
+// gone waits until Deployments have no more pods than n, the leaving included.
+func (c *cluster) gone(deployments []string, n int) {
+	c.t.Helper()
+	for _, name := range deployments {
+		require.Eventually(c.t, func() bool {
+			return len(strings.Fields(c.must("get", "pods", "-l", "app.kubernetes.io/name="+name, "-o", "name"))) <= n
+		}, patience, time.Second, name)
+	}
+}
+
+// TestABadReleaseStopsByItself: whatever is wrong with a release, nobody outside
+// notices, and deploy/release puts back what was there.
+func TestABadReleaseStopsByItself(t *testing.T) {
+	if short(t) {
+		t.Skip("HOLDFAST_E2E_SHORT leaves this to the long run")
+	}
+	c := newCluster(t)
+	c.start("rolling", v1)
+	l := c.visit()
+	impatient := `{op: replace, path: /spec/progressDeadlineSeconds, value: 30}`
+	for name, patch := range map[string]string{
+		"never ready": fmt.Sprintf(`
+patches:
+  - target: {kind: Deployment, name: orders}
+    patch: |-
+      - %s
+      - {op: replace, path: /spec/template/spec/containers/0/readinessProbe/httpGet/path, value: /nothing-here}
+`, impatient),
+		"crashes": fmt.Sprintf(`
+patches:
+  - target: {kind: Deployment, name: orders}
+    patch: |-
+      - %s
+      - {op: add, path: /spec/template/spec/containers/0/args, value: [crash]}
+`, impatient),
+		"migration fails": `
+patches:
+  - target: {kind: Job, name: orders-migrate.*}
+    patch: |-
+      - {op: replace, path: /spec/template/spec/containers/0/args, value: [migrate-wrongly]}
+      - {op: replace, path: /spec/backoffLimit, value: 0}
+`,
+	} {
+		before := c.must("get", "deployment/orders", "deployment/payments", "-o", "jsonpath={.items[*].spec.template.spec}")
+		l.harmless(name, func() {
+			out, err := c.script("release", c.overlay(strings.ReplaceAll(name, " ", "-"), patch), v2)
+			require.Error(t, err, "the release must say that it failed: %s", out)
+		})
+		require.Equal(t, before, c.must("get", "deployment/orders", "deployment/payments", "-o", "jsonpath={.items[*].spec.template.spec}"),
+			"%s: what ran before runs again", name)
+		require.Equal(t, []string{v1}, versions(l.phase("after "+name).Versions))
+	}
+	holds(t, l.verdict())
+}
