@@ -8,10 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/holdfast-dev/holdfast/pkg/health"
 )
 
@@ -37,6 +33,7 @@ type public struct {
 	edge     *edge
 	inside   *inside
 	workers  *workforce
+	drains   *drainMeter
 	sabotage Sabotage
 
 	mu       sync.Mutex
@@ -60,6 +57,7 @@ func (p *public) shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true
 	p.mu.Unlock()
+	p.drains.begin(p.cfg.LameDuck + p.cfg.DrainCap)
 
 	if p.sabotage&NoReadinessFlip == 0 {
 		p.health.Drain()
@@ -78,7 +76,7 @@ func (p *public) shutdown(ctx context.Context) error {
 		p.log.Error("drain: workers were left behind", "error", err)
 		forced = true
 	}
-	countDrain(context.WithoutCancel(ctx), forced)
+	p.drains.end(context.WithoutCancel(ctx), forced)
 	p.log.Info("drained", "took", time.Since(began).Round(time.Millisecond), "forced", forced)
 	if forced {
 		return errForced
@@ -133,11 +131,13 @@ func (p *public) drain(ctx context.Context) error {
 	if err != nil || calls == nil {
 		return err
 	}
+	p.drains.begin(p.cfg.DrainCap)
 	stopping, cancel := context.WithTimeout(ctx, p.cfg.StopWorkers)
 	defer cancel()
 	err = work(stopping)
 	select {
 	case forced := <-calls:
+		p.drains.end(ctx, forced)
 		if forced {
 			err = errors.Join(err, errForced)
 		}
@@ -182,15 +182,4 @@ func (p *public) undrain(ctx context.Context) error {
 	p.edge.leaving.Store(false)
 	p.health.Undrain()
 	return nil
-}
-
-// countDrain counts how the process left.
-func countDrain(ctx context.Context, forced bool) {
-	drains, err := otel.Meter("github.com/holdfast-dev/holdfast/pkg/service").
-		Int64Counter("holdfast_drains", metric.WithDescription("Times the process left traffic for good; forced ones lost requests."))
-	if err != nil { // only for a name that breaks the rules
-		otel.Handle(err)
-		return
-	}
-	drains.Add(ctx, 1, metric.WithAttributes(attribute.Bool("forced", forced)))
 }
