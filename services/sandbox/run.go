@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,6 +25,7 @@ Usage: sandbox [command]
   drain          take the running sandbox out of traffic without ending it
   undrain        put it back
   config         print every variable with its default
+  version        print the version
 `
 
 // Run runs one command of the sandbox, the same as every service has; help
@@ -58,6 +60,9 @@ func Run(ctx context.Context, args []string, stdout, logs io.Writer) error {
 			fmt.Fprintf(table, "%s\t%s\t%s\n", v.Name, v.Default, v.Doc)
 		}
 		return table.Flush()
+	case "version":
+		_, err := fmt.Fprintf(stdout, "sandbox %s (%s, %s)\n", Version, Commit, runtime.Version())
+		return err
 	case "help", "-h", "--help":
 		_, err := io.WriteString(stdout, usage)
 		return err
