@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -81,6 +82,48 @@ func TestTheIndexLinksEverything(t *testing.T) {
 	for _, link := range []string{`href="/docs"`, `href="/openapi.json"`, `http://127.0.0.1:8281/statusz`, `http://127.0.0.1:8281/metrics`, `http://127.0.0.1:8183/v1/ledger`} {
 		require.Contains(t, body, link)
 	}
+}
+
+// TestTheFrontOfServicesElsewhereDrains is `holdfast front`, as Compose runs it.
+func TestTheFrontOfServicesElsewhereDrains(t *testing.T) {
+	arrived, finish := make(chan struct{}), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-finish
+		_, _ = io.WriteString(w, "done")
+	}))
+	t.Cleanup(slow.Close)
+	free, err := local.FreeAddresses(t.Context())
+	require.NoError(t, err)
+	o := frontOptions{addr: free.HTTP, orders: strings.TrimPrefix(slow.URL, "http://"), payments: "127.0.0.1:1"}
+	require.ErrorContains(t, frontHealth(t.Context(), o.addr), "does not answer")
+
+	drain, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- serveFront(drain, t.Context(), o, newConsole(io.Discard)) }()
+	require.Eventually(t, func() bool { return frontHealth(t.Context(), o.addr) == nil }, 10*time.Second, 10*time.Millisecond)
+
+	_, _, index := get(t, "http://"+o.addr+"/")
+	require.Contains(t, index, `href="/docs"`)
+	require.NotContains(t, index, "statusz", "an address that only their network knows is no link")
+
+	body := make(chan string, 1)
+	go func() {
+		response, err := http.Get("http://" + o.addr + "/v1/orders")
+		if err != nil {
+			body <- err.Error()
+			return
+		}
+		defer response.Body.Close()
+		answer, _ := io.ReadAll(response.Body) // what is missing shows
+		body <- string(answer)
+	}()
+	<-arrived
+	stop()
+	require.Eventually(t, func() bool { return frontHealth(t.Context(), o.addr) != nil }, 10*time.Second, 10*time.Millisecond, "it takes no new request")
+	close(finish)
+	require.Equal(t, "done", <-body)
+	require.NoError(t, <-ended)
 }
 
 func TestARequestWaitsForAServiceThatIsBeingStartedAgain(t *testing.T) {

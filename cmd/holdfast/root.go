@@ -26,7 +26,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(
 		upCommand(),
 		drillCommand(), loadCommand(),
-		serveCommand(),
+		serveCommand(), frontCommand(),
 		migrateCommand(),
 		configCommand(),
 		keyCommand(),
