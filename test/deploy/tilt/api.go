@@ -139,26 +139,3 @@ func (a arguments) truth(name string, otherwise bool) (bool, error) {
 		return false, fmt.Errorf("%s is a bool, not a %s", name, value.Type())
 	}
 }
-
-// blob is the text that a command or a built-in produced. Tilt keeps it apart
-// from a string: it has none of the methods of one until it goes through str().
-type blob string
-
-func (b blob) String() string        { return string(b) }
-func (blob) Type() string            { return "blob" }
-func (blob) Freeze()                 {}
-func (b blob) Truth() starlark.Bool  { return b != "" }
-func (b blob) Hash() (uint32, error) { return starlark.String(b).Hash() }
-
-// constant is a value of Tilt's own, such as a port forward: it can be passed on
-// and nothing else.
-type constant struct {
-	kind string
-	of   any
-}
-
-func (c constant) String() string      { return fmt.Sprintf("%s(%v)", c.kind, c.of) }
-func (c constant) Type() string        { return c.kind }
-func (constant) Freeze()               {}
-func (constant) Truth() starlark.Bool  { return true }
-func (constant) Hash() (uint32, error) { return 0, fmt.Errorf("cannot be a key") }

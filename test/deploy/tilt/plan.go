@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.starlark.net/starlark"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -177,30 +176,4 @@ func (p *Plan) find(selector string) (Object, error) {
 		return Object{}, fmt.Errorf("%q selects %d objects", selector, len(found))
 	}
 	return found[0], nil
-}
-
-// values turns what YAML decodes to into Starlark's values.
-func values(decoded any) starlark.Value {
-	switch v := decoded.(type) {
-	case map[string]any:
-		dict := starlark.NewDict(len(v))
-		for key, value := range v {
-			_ = dict.SetKey(starlark.String(key), values(value)) // a string can be a key
-		}
-		return dict
-	case []any:
-		list := make([]starlark.Value, len(v))
-		for i, element := range v {
-			list[i] = values(element)
-		}
-		return starlark.NewList(list)
-	case bool:
-		return starlark.Bool(v)
-	case int:
-		return starlark.MakeInt(v)
-	case nil:
-		return starlark.None
-	default:
-		return starlark.String(fmt.Sprint(v))
-	}
 }
