@@ -18,28 +18,25 @@ fail() {
 	exit 1
 }
 
+# A script that acts on the wrong cluster, or on none, should say so first.
+"$KUBECTL" version >/dev/null 2>&1 || fail "no cluster answers: set kubectl's context to one that does"
+
 # render OVERLAY TAG prints the overlay's objects with the images of TAG. An
 # overlay is a name under deploy/overlays or a directory. The migration Jobs are
 # named after the tag: a Job cannot be changed, and each release has its own.
 render() {
-	local overlay=$1 tag=$2 suffix dir
+	local overlay=$1 tag=$2 dir image
 	[[ -d $overlay ]] || overlay=$ROOT/deploy/overlays/$overlay
 	[[ -f $overlay/kustomization.yaml ]] || { say "there is no overlay $1"; return 1; }
-	suffix=$(printf '%s' "$tag" | tr '[:upper:]' '[:lower:]' | tr -c 'a-z0-9\n' '-' | cut -c1-40 | sed 's/-*$//')
 	mkdir -p "$ROOT/.build"
 	dir=$(mktemp -d "$ROOT/.build/render.XXXXXX")
 	{
+		echo "namespace: $NAMESPACE"
 		echo "resources: [$(realpath --relative-to "$dir" "$overlay")]"
+		echo "transformers: [../../deploy/base/migrations/naming]"
 		echo "images:"
-		local image
 		for image in orders payments sandbox; do
 			printf -- '- {name: holdfast/%s, newName: %s%s, newTag: "%s"}\n' "$image" "$PREFIX" "$image" "$tag"
-		done
-		echo "patches:"
-		local service
-		for service in orders payments; do
-			printf -- '- target: {kind: Job, name: %s-migrate}\n  options: {allowNameChange: true}\n' "$service"
-			printf '  patch: |-\n    - {op: replace, path: /metadata/name, value: %s-migrate-%s}\n' "$service" "$suffix"
 		done
 	} >"$dir/kustomization.yaml"
 	"$KUBECTL" kustomize "$dir" || { rm -rf "$dir"; return 1; }
@@ -64,6 +61,31 @@ select_kinds() {
 # names KIND prints the names of the objects of that kind.
 names() {
 	only "$1" | awk '/^metadata:/ { in_metadata = 1; next } /^[^ ]/ { in_metadata = 0 } in_metadata && /^  name: / { print $2 }'
+}
+
+# named KIND/NAME passes on the one object of that kind and name.
+named() {
+	awk -v kind="${1%%/*}" -v name="${1#*/}" '
+		function flush() { if (tolower(k) == kind && n == name) printf "---\n%s", text; text = k = n = "" }
+		/^---$/ { flush(); next }
+		/^kind: / { k = $2 }
+		/^metadata:/ { in_metadata = 1 }
+		/^[^ ]/ && !/^metadata:/ { in_metadata = 0 }
+		in_metadata && /^  name: / { n = $2 }
+		{ text = text $0 "\n" }
+		END { flush() }'
+}
+
+# set_up KIND/NAME applies the object that it reads, unless it is there already or
+# there is nothing to read, and waits for it.
+set_up() {
+	local object
+	object=$(cat)
+	[[ -n $object ]] || return 0
+	if ! k get "$1" >/dev/null 2>&1; then
+		printf '%s\n' "$object" | k apply -f - >&2
+	fi
+	k rollout status "$1" --timeout "$TIMEOUT" >&2
 }
 
 # migrate FILE runs the migration Jobs in a file of objects and waits for them.

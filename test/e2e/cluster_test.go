@@ -40,7 +40,7 @@ type cluster struct {
 // newCluster checks that the cluster may be used.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, namespace: "holdfast"}
+	c := &cluster{t: t, namespace: "holdfast-e2e"}
 	name := strings.TrimSpace(c.must("config", "current-context"))
 	if !strings.HasPrefix(name, "kind-") && name != os.Getenv("HOLDFAST_E2E_CONTEXT") {
 		t.Fatalf("the context %q is not marked as safe for tests: set HOLDFAST_E2E_CONTEXT=%s if it is", name, name)
@@ -146,7 +146,7 @@ func (c *cluster) rolledOut(deployments ...string) {
 func (c *cluster) pods(selector string) []string {
 	c.t.Helper()
 	return strings.Fields(c.must("get", "pods", "-l", selector, "--field-selector=status.phase=Running",
-		"-o", `jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}`))
+		"-o", `go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}`))
 }
 
 // number reads a setting of this run from the environment.
