@@ -31,6 +31,7 @@ link                           url name
 local                          command quiet? command_bat? echo_off? env? dir? stdin?
 local_resource                 name cmd deps? trigger_mode? resource_deps? ignore? auto_init? serve_cmd? cmd_bat? serve_cmd_bat? allow_parallel? links? labels? env? serve_env? readiness_probe? dir? serve_dir?
 port_forward                   local_port container_port? name? link_path? host?
+secret_settings                disable_scrub?
 `
 
 // signature is one line of signatures.

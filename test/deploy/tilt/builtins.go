@@ -3,6 +3,8 @@ package tilt
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,9 +30,10 @@ func (e *evaluation) builtins() map[string]behaviour {
 			url, err := a.text("url")
 			return constant{"link", url}, err
 		},
-		"local":          e.local,
-		"local_resource": e.localResource,
-		"port_forward":   portForward,
+		"local":           e.local,
+		"local_resource":  e.localResource,
+		"port_forward":    portForward,
+		"secret_settings": func(arguments) (starlark.Value, error) { return starlark.None, nil },
 
 		"config.define_bool":           e.define,
 		"config.define_string":         e.define,
@@ -105,9 +108,17 @@ func (e *evaluation) kustomize(a arguments) (starlark.Value, error) {
 }
 
 func (e *evaluation) clusterObjects(a arguments) (starlark.Value, error) {
-	manifests, ok := a["yaml"].(blob)
-	if !ok {
-		return nil, errors.New("reads no files here, give it what kustomize() returns")
+	if manifests, ok := a["yaml"].(blob); ok {
+		return starlark.None, e.plan.addObjects(string(manifests))
+	}
+	// A string is the path of a file.
+	path, err := a.text("yaml")
+	if err != nil {
+		return nil, err
+	}
+	manifests, err := os.ReadFile(filepath.Join(e.root, path))
+	if err != nil {
+		return nil, err
 	}
 	return starlark.None, e.plan.addObjects(string(manifests))
 }

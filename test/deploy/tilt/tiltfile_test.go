@@ -294,6 +294,9 @@ func TestDownTakesTheNamespaceWithItAndNothingElseDoes(t *testing.T) {
 	}
 	require.True(t, deletes(down))
 	require.False(t, deletes(upOnKind()))
+	for _, o := range plan(t, upOnKind()).Objects {
+		require.True(t, o.Metadata.Namespace == "holdfast" || o.Kind == "Namespace", "%s goes with the namespace", o.ID())
+	}
 	for _, command := range plan(t, down).Commands {
 		require.Equal(t, []string{"kubectl", "--context", "kind-dev"}, command[:3], "the cluster that was checked, whatever the current context becomes")
 	}
