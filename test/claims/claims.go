@@ -49,6 +49,9 @@ type Claim struct {
 	// Sentence is the claim.
 	Sentence string `yaml:"sentence"`
 	Status   Status `yaml:"status"`
+	// Needs is what its tests cannot do without: docker or cluster. Empty for Go
+	// alone.
+	Needs string `yaml:"needs"`
 	// Proof holds if the claim is true.
 	Proof []Evidence `yaml:"proof"`
 	// Control breaks what the claim rests on and holds if the proof then fails.
@@ -100,6 +103,9 @@ func CheckForm(claims []Claim, root string) error {
 		}
 		if !slices.Contains([]Status{Proven, StaticallyChecked, NotRunHere}, c.Status) {
 			problem("unknown status %q", c.Status)
+		}
+		if !slices.Contains([]string{"", "docker", "cluster"}, c.Needs) {
+			problem("unknown need %q", c.Needs)
 		}
 		if len(c.Proof) == 0 || len(c.Control) == 0 {
 			problem("it needs a proof and a control")
@@ -211,11 +217,12 @@ func ReadResults(r io.Reader) (Results, error) {
 }
 
 // CheckRan reports every proof and control that did not run or did not pass. A
-// claim that is not run here is not asked for.
-func CheckRan(claims []Claim, results Results) error {
+// claim that is not run here is not asked for, nor one that needs what the
+// machine does not have.
+func CheckRan(claims []Claim, results Results, has ...string) error {
 	var errs []error
 	for _, c := range claims {
-		if c.Status == NotRunHere {
+		if c.Status == NotRunHere || c.Needs != "" && !slices.Contains(has, c.Needs) {
 			continue
 		}
 		for _, evidence := range slices.Concat(c.Proof, c.Control) {

@@ -1,6 +1,7 @@
 package claims_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,9 +14,13 @@ import (
 
 const root = "../.."
 
-// resultsVariable names a file with what `go test -json ./...` printed, from
-// the top of the repository on.
-const resultsVariable = "HOLDFAST_TEST_RESULTS"
+const (
+	// resultsVariable names the files, separated by colons, with what `go test
+	// -json` printed, from the top of the repository on.
+	resultsVariable = "HOLDFAST_TEST_RESULTS"
+	// hasVariable lists what of docker and cluster the tests had.
+	hasVariable = "HOLDFAST_TEST_HAS"
+)
 
 func ledger(t *testing.T) []claims.Claim {
 	t.Helper()
@@ -38,20 +43,24 @@ func TestDocumentsCiteOnlyClaimsThatExist(t *testing.T) {
 // CI runs every test first and hands its results over; without them there is
 // nothing to hold the claims against.
 func TestEveryProofAndControlRan(t *testing.T) {
-	path := os.Getenv(resultsVariable)
-	if path == "" {
+	paths := filepath.SplitList(os.Getenv(resultsVariable))
+	if len(paths) == 0 {
 		t.Logf("%s names no test results: only the existence of proofs is checked", resultsVariable)
 		return
 	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(root, path)
+	results := claims.Results{}
+	for _, path := range paths {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(root, path)
+		}
+		file, err := os.Open(path)
+		require.NoError(t, err)
+		some, err := claims.ReadResults(file)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		maps.Copy(results, some)
 	}
-	file, err := os.Open(path)
-	require.NoError(t, err)
-	defer func() { _ = file.Close() }()
-	results, err := claims.ReadResults(file)
-	require.NoError(t, err)
-	require.NoError(t, claims.CheckRan(ledger(t), results))
+	require.NoError(t, claims.CheckRan(ledger(t), results, strings.Fields(os.Getenv(hasVariable))...))
 }
 
 // tree is a module with one test and one claim that rests on it.
@@ -86,6 +95,7 @@ func TestABadLedgerIsRefused(t *testing.T) {
 		{"no such drill", "drill rolling}", "drill nothing}", `no drill "nothing"`},
 		{"no such sabotage", "no-drain", "no-luck", `unknown sabotage "no-luck"`},
 		{"unknown status", "proven", "believed", `unknown status "believed"`},
+		{"unknown need", "status: proven", "needs: luck\n    status: proven", `unknown need "luck"`},
 		{"bad id", "it-holds", "It Holds", "kebab-case"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -120,6 +130,13 @@ func TestAProofThatDidNotPassIsFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAClaimThatNeedsDockerIsHeldWhereThereIsDocker(t *testing.T) {
+	_, all := tree(t, strings.Replace(goodClaim, "status:", "needs: docker\n    status:", 1))
+	require.NoError(t, claims.CheckRan(all, claims.Results{}))
+	require.NoError(t, claims.CheckRan(all, claims.Results{}, "cluster"))
+	require.ErrorContains(t, claims.CheckRan(all, claims.Results{}, "cluster", "docker"), "did not run")
 }
 
 func TestADocumentThatCitesAnUnknownClaimIsFound(t *testing.T) {
