@@ -65,7 +65,12 @@ func scanProduct(row pgx.CollectableRow) (p Product, err error) {
 }
 
 // insertOrder writes a new order and its lines, if the key was claimed.
-var insertOrder = idempotency.Compile(`
+var insertOrder = idempotency.Compile(insertOrderSQL)
+
+// insertOrderSQL writes the price under its old name and its new one: the
+// release before this one, which serves while this one is rolled out, reads the
+// old. See docs/migrations.md.
+const insertOrderSQL = `
 new_order AS (
     INSERT INTO orders (id, tenant, state, version, currency, total, payment_method, charge_key,
                         contact_email, shipping_note, create_time, update_time)
@@ -74,12 +79,12 @@ new_order AS (
     RETURNING id
 ),
 new_lines AS (
-    INSERT INTO order_lines (order_id, position, product_id, quantity, unit_price)
-    SELECT new_order.id, line.position, line.product_id, line.quantity, line.unit_price
+    INSERT INTO order_lines (order_id, position, product_id, quantity, unit_price, unit_price_minor)
+    SELECT new_order.id, line.position, line.product_id, line.quantity, line.unit_price, line.unit_price
     FROM new_order,
          unnest($12::text[], $13::integer[], $14::bigint[])
          WITH ORDINALITY AS line (product_id, quantity, unit_price, position)
-)`)
+)`
 
 // insertOrderArgs are the arguments of insertOrder.
 func insertOrderArgs(o *Order) []any {
@@ -94,7 +99,8 @@ func insertOrderArgs(o *Order) []any {
 }
 
 // selectOrder reads orders with their lines, which come as parallel arrays so
-// that an order is one row and a list of orders is one query.
+// that an order is one row and a list of orders is one query. A line that the
+// release before wrote has its price under the old name only.
 const selectOrder = `
 SELECT o.id, o.tenant, o.state, o.version, o.currency, o.total, o.payment_method, o.charge_key,
        o.payment_id, o.decline_code, o.contact_email, o.shipping_note, o.edited_from,
@@ -103,7 +109,7 @@ FROM orders o
 CROSS JOIN LATERAL (
     SELECT array_agg(product_id ORDER BY position) AS product_ids,
            array_agg(quantity   ORDER BY position) AS quantities,
-           array_agg(unit_price ORDER BY position) AS unit_prices
+           array_agg(coalesce(unit_price_minor, unit_price) ORDER BY position) AS unit_prices
     FROM order_lines
     WHERE order_id = o.id
 ) l`
