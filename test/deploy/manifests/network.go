@@ -1,0 +1,131 @@
+package manifests
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// flow is one way from a pod to a port of another.
+type flow struct{ from, to, port string }
+
+// The flows between pods of the platform. Every other must be refused.
+var flows = []flow{
+	{"smoke", "orders", "http"}, {"smoke", "orders", "grpc"}, {"smoke", "payments", "http"}, {"smoke", "payments", "grpc"},
+	{"orders", "payments", "grpc"},
+	{"orders", "postgres", "postgres"}, {"payments", "postgres", "postgres"},
+	{"orders-migrate", "postgres", "postgres"}, {"payments-migrate", "postgres", "postgres"},
+	{"payments", "sandbox", "http"},
+}
+
+// smoke is a pod that no manifest has: deploy/blue-green makes one.
+var smoke = labels.Set{nameLabel: "smoke", "app.kubernetes.io/part-of": "holdfast"}
+
+// findBadFlows follows the policies, where there are any, from each kind of pod
+// to each port of each other.
+func findBadFlows(objects Objects) []string {
+	policies := all[*networkingv1.NetworkPolicy](objects)
+	if len(policies) == 0 {
+		return nil
+	}
+	var found problems
+	pods := map[string]labels.Set{"smoke": smoke, "a stranger": {}}
+	ports := map[string][]corev1.ContainerPort{}
+	for _, w := range workloads(objects) {
+		name := w.template.Labels[nameLabel]
+		pods[name] = w.template.Labels
+		ports[name] = w.container().Ports
+	}
+	for from, source := range pods {
+		for to, target := range pods {
+			for _, port := range ports[to] {
+				f := flow{from, to, port.Name}
+				passes := allowed(policies, source, target, port)
+				wanted := slices.Contains(flows, f)
+				found.check(passes || !wanted, "%s cannot reach %s of %s", from, port.Name, to)
+				found.check(!passes || wanted, "%s can reach %s of %s", from, port.Name, to)
+			}
+		}
+		dns := corev1.ContainerPort{ContainerPort: 53, Protocol: corev1.ProtocolUDP}
+		found.check(leaves(policies, source, labels.Set{"k8s-app": "kube-dns"}, "kube-system", dns), "%s cannot ask DNS", from)
+	}
+	for _, watched := range []string{"orders", "payments"} {
+		probe := corev1.ContainerPort{Name: "probe", ContainerPort: 8081}
+		found.check(enters(policies, pods[watched], nil, "observability", probe), "metrics of %s cannot be scraped", watched)
+	}
+	return found
+}
+
+func allowed(policies []*networkingv1.NetworkPolicy, from, to labels.Set, port corev1.ContainerPort) bool {
+	return leaves(policies, from, to, Namespace, port) && enters(policies, to, from, Namespace, port)
+}
+
+// leaves reports whether pods with the labels from may send to a peer.
+func leaves(policies []*networkingv1.NetworkPolicy, from, peer labels.Set, namespace string, port corev1.ContainerPort) bool {
+	isolated := false
+	for _, p := range policies {
+		if !matches(&p.Spec.PodSelector, from) || !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+			continue
+		}
+		isolated = true
+		for _, rule := range p.Spec.Egress {
+			if portIn(rule.Ports, port) && peerIn(rule.To, peer, namespace) {
+				return true
+			}
+		}
+	}
+	return !isolated
+}
+
+// enters reports whether pods with the labels to may hear from a peer.
+func enters(policies []*networkingv1.NetworkPolicy, to, peer labels.Set, namespace string, port corev1.ContainerPort) bool {
+	isolated := false
+	for _, p := range policies {
+		if !matches(&p.Spec.PodSelector, to) || !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) {
+			continue
+		}
+		isolated = true
+		for _, rule := range p.Spec.Ingress {
+			if portIn(rule.Ports, port) && peerIn(rule.From, peer, namespace) {
+				return true
+			}
+		}
+	}
+	return !isolated
+}
+
+func peerIn(peers []networkingv1.NetworkPolicyPeer, pod labels.Set, namespace string) bool {
+	return len(peers) == 0 || slices.ContainsFunc(peers, func(p networkingv1.NetworkPolicyPeer) bool {
+		if p.IPBlock != nil {
+			return false // of the world outside, not of pods
+		}
+		inside := namespace == Namespace
+		if p.NamespaceSelector != nil {
+			inside = matches(p.NamespaceSelector, labels.Set{corev1.LabelMetadataName: namespace})
+		}
+		return inside && (p.PodSelector == nil || matches(p.PodSelector, pod))
+	})
+}
+
+func portIn(ports []networkingv1.NetworkPolicyPort, wanted corev1.ContainerPort) bool {
+	return len(ports) == 0 || slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool {
+		if valueOr(p.Protocol, corev1.ProtocolTCP) != cmp.Or(wanted.Protocol, corev1.ProtocolTCP) {
+			return false
+		}
+		return p.Port == nil || *p.Port == intstr.FromInt32(wanted.ContainerPort) || *p.Port == intstr.FromString(wanted.Name)
+	})
+}
+
+func matches(selector *metav1.LabelSelector, set labels.Set) bool {
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		panic(fmt.Sprintf("a selector that the API server would refuse: %v", err)) // it was decoded from our own files
+	}
+	return s.Matches(set)
+}
