@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,25 @@ func TestLoadJudgesAPlatformThatRunsElsewhere(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Equal(t, "holdfast: no load runs here: holdfast load starts one\n", problems)
 	require.NoError(t, r.end(t, os.Interrupt))
+}
+
+func TestSmokeTellsAServiceThatWorksFromOneThatDoesNot(t *testing.T) {
+	r := startUp(t, "--ephemeral")
+	front := strings.TrimPrefix(r.url, "http://")
+	for _, service := range []string{"orders", "payments"} {
+		code, out, problems := holdfast(t, "smoke", service, "--http", front)
+		require.Zero(t, code, problems)
+		require.Contains(t, out, service+" at "+front+" answers rightly")
+	}
+	code, _, problems := holdfast(t, "smoke", "orders", "--http", front, "--key", "hf_nobody_nothing")
+	require.Equal(t, 1, code)
+	require.Contains(t, problems, "CREDENTIALS_INVALID")
+	require.NoError(t, r.end(t, os.Interrupt))
+	code, _, _ = holdfast(t, "smoke", "payments", "--http", front)
+	require.Equal(t, 1, code, "nobody is there")
+	code, _, problems = holdfast(t, "smoke", "sandbox")
+	require.Equal(t, 1, code)
+	require.Contains(t, problems, "no smoke test")
 }
 
 // Where nobody listens every request fails, and the verdict says so.
