@@ -1,0 +1,167 @@
+package observability
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Series that scenarios change. All are of one replica of orders.
+const (
+	of         = `job="orders",instance="a:8081"`
+	calls      = `rpc_server_call_duration_seconds_count{` + of + `,rpc_method="CreateOrder",rpc_response_status_code="`
+	fine       = calls + `OK"}`
+	faults     = calls + `INTERNAL"}`
+	mistakes   = calls + `INVALID_ARGUMENT"}`
+	quick      = `rpc_server_call_duration_seconds_bucket{` + of + `,rpc_method="CreateOrder",rpc_response_status_code="OK",le="0.5"}`
+	up         = `up{` + of + `}`
+	ready      = `holdfast_ready{` + of + `}`
+	alive      = `holdfast_alive{` + of + `}`
+	starting   = `holdfast_state{` + of + `,state="starting"}`
+	draining   = `holdfast_state{` + of + `,state="draining"}`
+	started    = `process_start_time_seconds{` + of + `}`
+	version1   = `holdfast_build_info{` + of + `,version="v1"}`
+	version2   = `holdfast_build_info{job="orders",instance="b:8081",version="v2"}`
+	dependency = `holdfast_dependency_up{` + of + `,dependency="postgres"}`
+	undecided  = `holdfast_idempotency_undecided{` + of + `}`
+	oldest     = `holdfast_idempotency_undecided_age_seconds{` + of + `}`
+	refused    = `holdfast_idempotency_missing_partitions_total{` + of + `}`
+	partitions = `holdfast_idempotency_partitions_until_timestamp_seconds{` + of + `}`
+	maintained = `holdfast_idempotency_maintained_timestamp_seconds{` + of + `}`
+	inUse      = `pgxpool_acquired_connections{` + of + `}`
+	most       = `pgxpool_max_connections{` + of + `}`
+	waited     = `pgxpool_empty_acquire_wait_time_nanoseconds_total{` + of + `}`
+	forced     = `holdfast_drains_total{` + of + `,forced="true"}`
+	spent      = `holdfast_drain_spent_ratio{` + of + `}`
+)
+
+const day = 24 * 3600
+
+// healthy is a platform in which all is well: ten orders a second.
+func healthy() series {
+	s := series{
+		fine: climbs(600), faults: climbs(0), mistakes: climbs(30), quick: climbs(620),
+		up: flat(1), ready: flat(1), alive: flat(1), starting: flat(0), draining: flat(0), started: flat(1000),
+		version1: flat(1), dependency: flat(1),
+		undecided: turns(0, 2, 3), oldest: turns(0, 4, 3), refused: climbs(0),
+		partitions: flat(minutes*60 + 3*day), maintained: climbs(60),
+		inUse: flat(3), most: flat(10), waited: climbs(1e6),
+		forced: climbs(0), spent: flat(0),
+	}
+	// Payments are always well, and most of their series say nothing new.
+	for _, name := range []string{up, ready, undecided, oldest, maintained, partitions, fine, quick} {
+		s[strings.Replace(name, of, `job="payments",instance="c:8081"`, 1)] = s[name]
+	}
+	return s
+}
+
+// scenarios are what happens to orders, and the alerts that must fire: these and
+// no others. A shape that is empty takes a series away.
+var scenarios = []struct {
+	name    string
+	changes series
+	fires   []string
+}{
+	{"all is well", nil, nil},
+
+	{"every fiftieth call fails for over an hour", series{faults: climbsThen(0, 12, 70)}, []string{"ErrorBudgetBurnFast"}},
+	{"every hundredth call fails for six hours", series{faults: climbsThen(0, 6, 370)}, []string{"ErrorBudgetBurnFast"}},
+	{"two calls in a thousand fail for days", series{faults: climbs(1.2)}, []string{"ErrorBudgetBurnSlow"}},
+	{"four calls in a thousand fail for a day", series{faults: climbsThen(0, 2.4, 24*60)}, []string{"ErrorBudgetBurnSlow"}},
+	{"a bad quarter of an hour that is over", series{faults: shape("0x4405 60+60x14 900x19")}, nil},
+	{"clients get it wrong half of the time", series{mistakes: climbs(600), quick: climbs(1190)}, nil},
+
+	{"every fifth call is slow", series{quick: climbsThen(620, 500, 40)}, []string{"SlowRequests"}},
+	{"a slow minute", series{quick: climbsThen(620, 0, 1)}, nil},
+
+	{"a key stays undecided", series{undecided: turns(0, 1, 10), oldest: turns(0, 300, 10)}, []string{"UndecidedBacklog"}},
+	{"a crash that is finished within a minute", series{undecided: turns(0, 5, 2), oldest: turns(0, 50, 2)}, nil},
+	{"nobody sweeps", series{undecided: flat(0).gone(20), oldest: flat(0).gone(20)}, []string{"CompleterSilent"}},
+	{"nobody sweeps because nobody is ready yet", series{
+		undecided: flat(0).gone(20), oldest: flat(0).gone(20), ready: turns(1, 0, 20),
+	}, nil},
+
+	{"keys are refused", series{refused: climbsThen(0, 1, 3)}, []string{"PartitionsMissing"}},
+	{"the first key is refused", series{refused: turns(0, 1, 3)}, []string{"PartitionsMissing"}},
+	{"partitions end today", series{partitions: flat(minutes*60 + day/2)}, []string{"PartitionsMissing"}},
+	{"partitions end today, and whoever knew was restarted", series{
+		partitions: flat(minutes*60 + day/2).gone(60),
+	}, []string{"PartitionsMissing"}},
+	{"maintenance has failed for four hours", series{maintained: flat((minutes - 240) * 60)}, []string{"HousekeepingFailing"}},
+	{"maintenance has never succeeded", series{maintained: ""}, []string{"HousekeepingFailing"}},
+	{"whoever ran maintenance was restarted an hour ago", series{maintained: climbs(60).gone(60)}, nil},
+	{"a service that is new has not maintained yet", series{
+		maintained: "", undecided: shape("_x4400 0x39"), oldest: shape("_x4400 0x39"),
+	}, nil},
+
+	{"every connection is in use", series{inUse: turns(3, 10, 20)}, []string{"PoolExhausted"}},
+	{"two requests always wait", series{waited: climbsThen(1e6, 120e9, 20)}, []string{"PoolExhausted"}},
+	{"a burst takes every connection", series{inUse: turns(3, 10, 2)}, nil},
+
+	{"a replica does not answer", series{up: turns(1, 0, 5)}, []string{"TargetDown"}},
+	{"a service has no replica", series{up: flat(1).gone(10)}, []string{"TargetDown"}},
+	{"one scrape fails", series{up: turns(1, 0, 0)}, nil},
+	{"the database does not answer", series{dependency: turns(1, 0, 3)}, []string{"DependencyDown"}},
+	{"a replica starts for ever", series{starting: turns(0, 1, 10), ready: turns(1, 0, 10)}, []string{"ReplicaStuck"}},
+	{"a loop is stuck", series{alive: turns(1, 0, 6)}, []string{"ReplicaStuck"}},
+	{"a replica starts again and again", series{started: shape("1000x4428 2000x2 3000x2 4000x6")}, []string{"ReplicaStuck"}},
+	{"a replica is restarted once", series{started: turns(1000, 2000, 5)}, nil},
+	{"a replica takes a minute to start", series{starting: turns(0, 1, 1), ready: turns(1, 0, 1)}, nil},
+	{"a replica was drained on purpose", series{draining: turns(0, 1, 90), ready: turns(1, 0, 90)}, nil},
+	{"a drain is forced", series{forced: turns(0, 1, 5)}, []string{"DrainForced"}},
+	{"a process is gone with its drain nearly out of time", series{spent: once(0, 0.8, 4)}, []string{"DrainForced"}},
+	{"a drain takes a moment", series{spent: once(0, 0.3, 4)}, nil},
+	{"two versions serve for long", series{version2: flat(1)}, []string{"VersionSkew"}},
+	{"a rolling release", series{version2: shape("_x4420 1x19")}, nil},
+}
+
+func TestEachAlertFiresWhenItShouldAndOnlyThen(t *testing.T) {
+	fired := set{}
+	for _, scenario := range scenarios {
+		t.Run(scenario.name, func(t *testing.T) {
+			all := healthy()
+			for name, shape := range scenario.changes {
+				if all[name] = shape; shape == "" {
+					delete(all, name)
+				}
+			}
+			got, said := fires(t, folder+"/alerts.yml", all)
+			require.Equal(t, scenario.fires, got, said)
+			require.NotContains(t, said, "error expanding", "a text of an alert cannot be written")
+			fired = fired.with(got...)
+		})
+	}
+	for _, rule := range alerts(t) {
+		if rule.Alert != "" {
+			require.Contains(t, fired.sorted(), rule.Alert, "no scenario makes it fire")
+		}
+	}
+}
+
+// TestAnAlertWithAWrongThresholdIsNoticed is the control: rules that are blunted
+// do not fire in the scenario that is theirs, and rules that are too sharp fire
+// where all is well.
+func TestAnAlertWithAWrongThresholdIsNoticed(t *testing.T) {
+	text := string(read(t, folder+"/alerts.yml"))
+	spoilt := func(from, to string) string {
+		require.Contains(t, text, from)
+		file := filepath.Join(t.TempDir(), "alerts.yml")
+		require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(text, from, to)), 0o644))
+		return file
+	}
+	trouble := healthy()
+	trouble[oldest], trouble[faults] = turns(0, 300, 10), climbsThen(0, 12, 70)
+	got, _ := fires(t, folder+"/alerts.yml", trouble)
+	require.Equal(t, []string{"ErrorBudgetBurnFast", "UndecidedBacklog"}, got)
+
+	got, _ = fires(t, spoilt("undecided_age_seconds) > 60", "undecided_age_seconds) > 6000"), trouble)
+	require.NotContains(t, got, "UndecidedBacklog")
+	got, _ = fires(t, spoilt("INTERNAL|", ""), trouble)
+	require.NotContains(t, got, "ErrorBudgetBurnFast")
+	got, _ = fires(t, spoilt("undecided_age_seconds) > 60", "undecided_age_seconds) >= 0"), healthy())
+	require.True(t, slices.Contains(got, "UndecidedBacklog"), "fires where all is well: %v", got)
+}
