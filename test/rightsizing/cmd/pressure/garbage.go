@@ -31,9 +31,11 @@ func makeGarbage(live, churn int64) garbage {
 	for range live / piece {
 		kept = append(kept, touched(piece))
 	}
+	var dropped []byte
 	for range churn / piece {
 		dropped = touched(piece)
 	}
+	runtime.KeepAlive(dropped) // or the compiler sees that nobody reads it
 	runtime.KeepAlive(kept)
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
@@ -42,9 +44,6 @@ func makeGarbage(live, churn int64) garbage {
 		Collections: stats.NumGC, Peak: peak(),
 	}
 }
-
-// dropped keeps the compiler from seeing that nobody reads what is made.
-var dropped []byte
 
 // touched is memory that the kernel has had to give: a page that was never
 // written to costs nothing.

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/test/drill"
+)
+
+// platform is `holdfast up` as a process, and the services that it has started.
+type platform struct {
+	up       *exec.Cmd
+	output   *transcript
+	services []service
+	orders   service
+}
+
+// service is a process to look at.
+type service struct {
+	name       string
+	pid        int
+	grpc, http string
+	probe      string // "" if it has no metrics
+}
+
+// transcript is what a process prints, as far as it got.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (t *transcript) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(b)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+// startPlatform returns when everything is ready.
+func startPlatform(ctx context.Context, holdfast, goMemLimit string) (_ *platform, err error) {
+	p := &platform{output: &transcript{}}
+	p.up = exec.Command(holdfast, "up", "--ephemeral", "--port", "0") //nolint:noctx // it is drained, not killed
+	p.up.Stdout, p.up.Stderr = p.output, p.output
+	// A database of its own; and two threads, as in a pod with a request of one
+	// CPU, however many this machine has.
+	p.up.Env = append(os.Environ(), "HOLDFAST_DATABASE_URL=", "HOLDFAST_CPU_REQUEST=1000", "GOMAXPROCS=", "GOMEMLIMIT="+goMemLimit)
+	if err := p.up.Start(); err != nil {
+		return nil, fmt.Errorf("starting the platform: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	data := regexp.MustCompile(`data, logs\s+(\S+)`)
+	for began := time.Now(); !strings.Contains(p.output.String(), "Ctrl-C drains"); {
+		if time.Since(began) > 2*time.Minute {
+			return nil, fmt.Errorf("the platform was not ready in time: %s", p.output)
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	found := data.FindStringSubmatch(p.output.String())
+	if found == nil {
+		return nil, fmt.Errorf("the platform does not say where its data is: %s", p.output)
+	}
+	for _, name := range local.StartOrder {
+		s, err := readService(found[1], name)
+		if err != nil {
+			return nil, err
+		}
+		p.services = append(p.services, s)
+		if name == local.Orders {
+			p.orders = s
+		}
+	}
+	return p, nil
+}
+
+// readService finds a process by its PID file and its addresses in its log.
+func readService(data, name string) (service, error) {
+	pid, err := os.ReadFile(filepath.Join(data, "run", name+".pid"))
+	if err != nil {
+		return service{}, fmt.Errorf("finding %s: %w", name, err)
+	}
+	s := service{name: name}
+	if s.pid, err = strconv.Atoi(strings.TrimSpace(string(pid))); err != nil {
+		return service{}, fmt.Errorf("finding %s: %w", name, err)
+	}
+	log, err := os.ReadFile(filepath.Join(data, "logs", name+".log"))
+	if err != nil {
+		return service{}, fmt.Errorf("finding %s: %w", name, err)
+	}
+	for line := range bytes.Lines(log) {
+		var ready struct{ Msg, GRPC, HTTP, Probe string }
+		if json.Unmarshal(line, &ready) == nil && ready.Msg == "ready" { // the sandbox says otherwise, and has no metrics
+			s.grpc, s.http, s.probe = ready.GRPC, ready.HTTP, ready.Probe
+		}
+	}
+	return s, nil
+}
+
+func (p *platform) target() drill.Target {
+	return drill.Target{GRPC: p.orders.grpc, HTTP: p.orders.http, Credential: auth.DevelopmentKey}
+}
+
+// stop drains the platform.
+func (p *platform) stop() error {
+	_ = p.up.Process.Signal(syscall.SIGTERM) // it may be gone: Wait says so
+	if err := p.up.Wait(); err != nil {
+		return fmt.Errorf("the platform ended badly: %w: %s", err, p.output)
+	}
+	return nil
+}

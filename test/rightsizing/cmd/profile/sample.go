@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// usage is what a process uses at one moment.
+type usage struct {
+	cpu        time.Duration // since it started
+	resident   int64         // as its cgroup counts it: pages of its executable included
+	anonymous  int64         // of these, what the kernel cannot drop and read again
+	heap       int64         // in use, garbage that is not collected yet included
+	goroutines int64
+}
+
+// row is what a process used in a stage.
+type row struct {
+	service string
+	cores   float64
+	// The most that was seen of each.
+	resident, anonymous, heap, goroutines int64
+}
+
+// look is how often processes are looked at.
+const look = 250 * time.Millisecond
+
+// watch looks at every service while something is done.
+func (p *platform) watch(ctx context.Context, do func(context.Context) error) ([]row, error) {
+	rows := make([]row, len(p.services))
+	first := make([]usage, len(p.services))
+	began := time.Now()
+	for n, s := range p.services {
+		var err error
+		if first[n], err = s.usage(ctx); err != nil {
+			return nil, err
+		}
+		rows[n].service = s.name
+	}
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }() // waited for below
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	var lookErr error
+	for {
+		select {
+		case err := <-done:
+			if err == nil {
+				err = lookErr
+			}
+			return rows, err
+		case <-tick.C:
+		}
+		for n, s := range p.services {
+			now, err := s.usage(ctx)
+			if err != nil {
+				lookErr = err
+				continue
+			}
+			rows[n].cores = (now.cpu - first[n].cpu).Seconds() / time.Since(began).Seconds()
+			rows[n].resident = max(rows[n].resident, now.resident)
+			rows[n].anonymous = max(rows[n].anonymous, now.anonymous)
+			rows[n].heap = max(rows[n].heap, now.heap)
+			rows[n].goroutines = max(rows[n].goroutines, now.goroutines)
+		}
+	}
+}
+
+func (s service) usage(ctx context.Context) (usage, error) {
+	var u usage
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+	if err != nil {
+		return usage{}, fmt.Errorf("looking at %s: %w", s.name, err)
+	}
+	// The name of the program, in brackets, may hold anything; fields are counted
+	// after it: user and system time are the 14th and 15th of all
+	// (proc_pid_stat(5)).
+	fields := strings.Fields(string(stat)[strings.LastIndexByte(string(stat), ')')+1:])
+	if len(fields) < 13 {
+		return usage{}, fmt.Errorf("looking at %s: /proc/%d/stat is short", s.name, s.pid)
+	}
+	const tick = 10 * time.Millisecond // the kernel's, on every platform that Go runs on
+	for _, n := range []int{11, 12} {
+		ticks, _ := strconv.ParseInt(fields[n], 10, 64) // the kernel writes numbers
+		u.cpu += time.Duration(ticks) * tick
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+	if err != nil {
+		return usage{}, fmt.Errorf("looking at %s: %w", s.name, err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var name string
+		var kilobytes int64
+		if _, err := fmt.Sscan(line, &name, &kilobytes); err != nil {
+			continue // most lines are of another kind
+		}
+		switch name {
+		case "VmRSS:":
+			u.resident = kilobytes << 10
+		case "RssAnon:":
+			u.anonymous = kilobytes << 10
+		}
+	}
+	if s.probe == "" {
+		return u, nil
+	}
+	metrics, err := s.metrics(ctx)
+	if err != nil {
+		return usage{}, fmt.Errorf("looking at %s: %w", s.name, err)
+	}
+	u.heap, u.goroutines = int64(metrics["go_memstats_heap_inuse_bytes"]), int64(metrics["go_goroutines"])
+	return u, nil
+}
+
+// metrics scrapes a service, for what has no labels.
+func (s service) metrics(ctx context.Context) (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.probe+"/metrics", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	values := map[string]float64{}
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		name, value, found := strings.Cut(lines.Text(), " ")
+		if number, err := strconv.ParseFloat(value, 64); found && err == nil {
+			values[name] = number
+		}
+	}
+	return values, lines.Err()
+}
