@@ -1,0 +1,107 @@
+package flags
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is where the flags of a process are.
+type Config struct {
+	// File says how far each rollout is.
+	File string `env:"HOLDFAST_FLAGS_FILE" doc:"YAML file with the feature flags; read again when it changes. Without one, those that are built in hold"`
+}
+
+// file is the flags built in, and over them those of a file, which is read again
+// when it changes. A file that cannot be read keeps what there was: at worst
+// what is built in, because a flag must never keep a service from starting.
+type file struct {
+	path    string
+	builtIn map[Flag]Definition
+	log     *slog.Logger
+
+	current atomic.Pointer[map[Flag]Definition]
+	checked atomic.Int64 // when the file was last looked at, in Unix nanoseconds
+	reading sync.Mutex
+	version string // what the file looked like when it was last read
+}
+
+// recheck is how often the file is looked at, at most.
+const recheck = time.Second
+
+func openFile(path string, builtIn map[Flag]Definition, log *slog.Logger) *file {
+	f := &file{path: path, builtIn: builtIn, log: log}
+	f.current.Store(&builtIn)
+	for name, flag := range builtIn {
+		if flag.Expired(time.Now()) {
+			log.Warn("a feature flag is past its day and should be gone", "flag", name, "owner", flag.Owner, "expires", flag.Expires.Format(time.DateOnly))
+		}
+	}
+	f.reload()
+	return f
+}
+
+// flags returns what holds now.
+func (f *file) flags() map[Flag]Definition {
+	f.reload()
+	return *f.current.Load()
+}
+
+// reload reads the file again if it changed. One caller does it, the others go
+// on with what there is.
+func (f *file) reload() {
+	if f.path == "" || time.Since(time.Unix(0, f.checked.Load())) < recheck || !f.reading.TryLock() {
+		return
+	}
+	defer f.reading.Unlock()
+	f.checked.Store(time.Now().UnixNano())
+	// Before the content: a change in between is then seen next time.
+	version, err := versionOf(f.path)
+	if version == f.version {
+		return
+	}
+	f.version = version
+	if err == nil {
+		err = f.read()
+	}
+	if err != nil {
+		f.log.Error("the file of feature flags cannot be read; what held before holds", "file", f.path, "error", err)
+	}
+}
+
+func (f *file) read() error {
+	content, err := os.ReadFile(f.path)
+	if err != nil {
+		return err
+	}
+	read, err := Parse(content)
+	if err != nil {
+		return err
+	}
+	next := maps.Clone(f.builtIn)
+	shares := []any{"file", f.path}
+	for name := range f.builtIn {
+		if flag, ok := read[name]; ok {
+			next[name] = flag
+		}
+		shares = append(shares, string(name), next[name].Percentage)
+	}
+	f.current.Store(&next)
+	f.log.Info("read the feature flags", shares...)
+	return nil
+}
+
+// versionOf changes when the file does, or comes, or goes: then it is "gone",
+// which is reported once. Kubernetes swaps a link to mount a new version of a
+// ConfigMap, and Stat follows it.
+func versionOf(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "gone", err
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size()), nil
+}
