@@ -17,10 +17,15 @@ type flow struct{ from, to, port string }
 
 // The flows between pods of the platform. Every other must be refused.
 var flows = []flow{
-	{"smoke", "orders", "http"}, {"smoke", "orders", "grpc"}, {"smoke", "payments", "http"}, {"smoke", "payments", "grpc"},
+	{"smoke", "orders", "http"},
+	{"smoke", "orders", "grpc"},
+	{"smoke", "payments", "http"},
+	{"smoke", "payments", "grpc"},
 	{"orders", "payments", "grpc"},
-	{"orders", "postgres", "postgres"}, {"payments", "postgres", "postgres"},
-	{"orders-migrate", "postgres", "postgres"}, {"payments-migrate", "postgres", "postgres"},
+	{"orders", "postgres", "postgres"},
+	{"payments", "postgres", "postgres"},
+	{"orders-migrate", "postgres", "postgres"},
+	{"payments-migrate", "postgres", "postgres"},
 	{"payments", "sandbox", "http"},
 }
 
@@ -52,22 +57,46 @@ func findBadFlows(objects Objects) []string {
 				found.check(!passes || wanted, "%s can reach %s of %s", from, port.Name, to)
 			}
 		}
-		dns := corev1.ContainerPort{ContainerPort: 53, Protocol: corev1.ProtocolUDP}
-		found.check(leaves(policies, source, labels.Set{"k8s-app": "kube-dns"}, "kube-system", dns), "%s cannot ask DNS", from)
+		found = append(found, findBorderFlows(policies, from, source, ports[from])...)
 	}
-	for _, watched := range []string{"orders", "payments"} {
-		probe := corev1.ContainerPort{Name: "probe", ContainerPort: 8081}
-		found.check(enters(policies, pods[watched], nil, "observability", probe), "metrics of %s cannot be scraped", watched)
+	return found
+}
+
+// Namespaces, by the labels that policies tell them by.
+var (
+	home          = namespaceNamed(Namespace)
+	system        = namespaceNamed("kube-system")
+	observability = namespaceNamed("observability")
+	elsewhere     = namespaceNamed("elsewhere")
+	ingress       = labels.Merge(namespaceNamed("ingress"), labels.Set{"holdfast.dev/ingress": "true"})
+)
+
+func namespaceNamed(name string) labels.Set { return labels.Set{corev1.LabelMetadataName: name} }
+
+// findBorderFlows follows the policies between one kind of pod and other
+// namespaces.
+func findBorderFlows(policies []*networkingv1.NetworkPolicy, name string, pod labels.Set, ports []corev1.ContainerPort) []string {
+	var found problems
+	dns := corev1.ContainerPort{ContainerPort: 53, Protocol: corev1.ProtocolUDP}
+	found.check(leaves(policies, pod, labels.Set{"k8s-app": "kube-dns"}, system, dns), "%s cannot ask DNS", name)
+	other := corev1.ContainerPort{Name: "other", ContainerPort: 1234}
+	found.check(!leaves(policies, pod, nil, elsewhere, other), "%s can reach anything anywhere", name)
+	for _, port := range append(ports, other) {
+		found.check(!enters(policies, pod, nil, elsewhere, port), "anything can reach %s of %s", port.Name, name)
+		public := (name == "orders" || name == "payments") && (port.Name == "http" || port.Name == "grpc")
+		found.check(enters(policies, pod, nil, ingress, port) == public, "users and %s of %s: open is %v", port.Name, name, !public)
+		scraped := (name == "orders" || name == "payments") && port.Name == "probe"
+		found.check(enters(policies, pod, nil, observability, port) == scraped, "Prometheus and %s of %s: open is %v", port.Name, name, !scraped)
 	}
 	return found
 }
 
 func allowed(policies []*networkingv1.NetworkPolicy, from, to labels.Set, port corev1.ContainerPort) bool {
-	return leaves(policies, from, to, Namespace, port) && enters(policies, to, from, Namespace, port)
+	return leaves(policies, from, to, home, port) && enters(policies, to, from, home, port)
 }
 
 // leaves reports whether pods with the labels from may send to a peer.
-func leaves(policies []*networkingv1.NetworkPolicy, from, peer labels.Set, namespace string, port corev1.ContainerPort) bool {
+func leaves(policies []*networkingv1.NetworkPolicy, from, peer, namespace labels.Set, port corev1.ContainerPort) bool {
 	isolated := false
 	for _, p := range policies {
 		if !matches(&p.Spec.PodSelector, from) || !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
@@ -84,7 +113,7 @@ func leaves(policies []*networkingv1.NetworkPolicy, from, peer labels.Set, names
 }
 
 // enters reports whether pods with the labels to may hear from a peer.
-func enters(policies []*networkingv1.NetworkPolicy, to, peer labels.Set, namespace string, port corev1.ContainerPort) bool {
+func enters(policies []*networkingv1.NetworkPolicy, to, peer, namespace labels.Set, port corev1.ContainerPort) bool {
 	isolated := false
 	for _, p := range policies {
 		if !matches(&p.Spec.PodSelector, to) || !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) {
@@ -100,14 +129,14 @@ func enters(policies []*networkingv1.NetworkPolicy, to, peer labels.Set, namespa
 	return !isolated
 }
 
-func peerIn(peers []networkingv1.NetworkPolicyPeer, pod labels.Set, namespace string) bool {
+func peerIn(peers []networkingv1.NetworkPolicyPeer, pod, namespace labels.Set) bool {
 	return len(peers) == 0 || slices.ContainsFunc(peers, func(p networkingv1.NetworkPolicyPeer) bool {
 		if p.IPBlock != nil {
 			return false // of the world outside, not of pods
 		}
-		inside := namespace == Namespace
+		inside := namespace[corev1.LabelMetadataName] == Namespace
 		if p.NamespaceSelector != nil {
-			inside = matches(p.NamespaceSelector, labels.Set{corev1.LabelMetadataName: namespace})
+			inside = matches(p.NamespaceSelector, namespace)
 		}
 		return inside && (p.PodSelector == nil || matches(p.PodSelector, pod))
 	})
