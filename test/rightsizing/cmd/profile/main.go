@@ -4,11 +4,13 @@
 // bodies, and idle again.
 //
 //	go run ./test/rightsizing/cmd/profile -holdfast bin/holdfast
+//	go run ./test/rightsizing/cmd/profile -kubernetes holdfast -image holdfast/holdfast:dev
 //
-// It starts the platform with `holdfast up --ephemeral`, on this machine, reads
-// /proc and the services' metrics (so it needs Linux), and prints a table in
-// Markdown. The load comes from this very process: a rate that the machine does
-// not hold is as much the load's doing as the services'.
+// The first starts the platform with `holdfast up --ephemeral`, on this machine,
+// and reads /proc and the services' metrics (so it needs Linux). The load comes
+// from this very process: a rate that the machine does not hold is as much the
+// load's doing as the services'. The second measures what runs in a namespace,
+// with the load in a pod beside it. Both print a table in Markdown.
 package main
 
 import (
@@ -40,6 +42,7 @@ func main() {
 // plan is what is measured.
 type plan struct {
 	holdfast string
+	cluster  cluster
 	rates    []float64
 	step     float64
 	length   time.Duration
@@ -54,6 +57,8 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	flags := flag.NewFlagSet("profile", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&p.holdfast, "holdfast", "bin/holdfast", "the holdfast command")
+	flags.StringVar(&p.cluster.namespace, "kubernetes", "", "measure what runs in this namespace, and start nothing")
+	flags.StringVar(&p.cluster.image, "image", "holdfast/holdfast:dev", "image of the load, with -kubernetes")
 	flags.StringVar(&rates, "rates", "50,200", "requests a second, one stage each")
 	flags.Float64Var(&p.step, "step", 100, "after these, the rate is raised by so much until it is not held")
 	flags.DurationVar(&p.length, "for", 20*time.Second, "length of a stage")
@@ -81,17 +86,17 @@ func run(ctx context.Context, args []string, stdout, progress io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(progress, "starting the platform")
-	platform, err := startPlatform(ctx, p.holdfast, p.limit)
+	platform, err := p.start(ctx, progress)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, platform.stop()) }()
+	orders, reachable := platform.orders()
 
 	t := table{}
 	stage := func(name string, do func(context.Context) error) error {
 		fmt.Fprintln(progress, name)
-		rows, err := platform.watch(ctx, do)
+		rows, err := watch(ctx, platform.services(), do)
 		if err == nil {
 			t.add(name, rows)
 		}
@@ -102,10 +107,12 @@ func run(ctx context.Context, args []string, stdout, progress io.Writer) (err er
 		return err
 	}
 	// Before any load, so that what they add to the idle process is seen.
-	if err := stage(fmt.Sprintf("%d streams", p.streams), func(ctx context.Context) error {
-		return openStreams(ctx, platform.orders.grpc, p.streams, p.length/2)
-	}); err != nil {
-		return err
+	if reachable {
+		if err := stage(fmt.Sprintf("%d streams", p.streams), func(ctx context.Context) error {
+			return openStreams(ctx, orders.grpc, p.streams, p.length/2)
+		}); err != nil {
+			return err
+		}
 	}
 	held, rate := 0.0, 0.0
 	for n := 0; ; n++ {
@@ -116,7 +123,7 @@ func run(ctx context.Context, args []string, stdout, progress io.Writer) (err er
 		}
 		var verdict *drill.Verdict
 		if err := stage(fmt.Sprintf("%g/s", rate), func(ctx context.Context) (err error) {
-			verdict, err = visit(ctx, platform.target(), rate, p.length)
+			verdict, err = platform.visit(ctx, rate, p.length)
 			return err
 		}); err != nil {
 			return err
@@ -127,10 +134,12 @@ func run(ctx context.Context, args []string, stdout, progress io.Writer) (err er
 		}
 		held = rate
 	}
-	if err := stage(fmt.Sprintf("%d bodies of 1 MB", p.bodies), func(ctx context.Context) error {
-		return sendBodies(ctx, platform.orders.http, p.bodies, p.length/2)
-	}); err != nil {
-		return err
+	if reachable {
+		if err := stage(fmt.Sprintf("%d bodies of 1 MB", p.bodies), func(ctx context.Context) error {
+			return sendBodies(ctx, orders.http, p.bodies, p.length/2)
+		}); err != nil {
+			return err
+		}
 	}
 	if err := stage("idle again", pause); err != nil {
 		return err
@@ -138,17 +147,13 @@ func run(ctx context.Context, args []string, stdout, progress io.Writer) (err er
 	return t.write(stdout, held)
 }
 
-// visit puts the drills' load on orders, with client retries off.
-func visit(ctx context.Context, target drill.Target, rate float64, length time.Duration) (*drill.Verdict, error) {
-	options := drill.DefaultOptions()
-	options.Rate = rate
-	v, err := drill.StartVisit(ctx, target, options, 0)
-	if err != nil {
-		return nil, err
+// start returns what is to be measured, running.
+func (p plan) start(ctx context.Context, progress io.Writer) (platform, error) {
+	if p.cluster.namespace != "" {
+		return startCluster(ctx, p.cluster)
 	}
-	bounded, cancel := context.WithTimeout(ctx, length)
-	defer cancel()
-	return v.Wait(bounded)
+	fmt.Fprintln(progress, "starting the platform")
+	return startPlatform(ctx, p.holdfast, p.limit)
 }
 
 // holds reports whether a rate was served well: nothing failed, half of all

@@ -21,12 +21,39 @@ import (
 	"github.com/holdfast-dev/holdfast/test/drill"
 )
 
-// platform is `holdfast up` as a process, and the services that it has started.
-type platform struct {
-	up       *exec.Cmd
-	output   *transcript
-	services []service
-	orders   service
+// platform is something to measure.
+type platform interface {
+	services() []observed
+	// visit puts the drills' load on orders, with client retries off.
+	visit(ctx context.Context, rate float64, length time.Duration) (*drill.Verdict, error)
+	// orders is where orders answers this process; false if it does not.
+	orders() (at service, reachable bool)
+	stop() error
+}
+
+// localPlatform is `holdfast up` as a process, and what that has started.
+type localPlatform struct {
+	up     *exec.Cmd
+	output *transcript
+	all    []observed
+	front  service
+}
+
+func (p *localPlatform) services() []observed { return p.all }
+
+func (p *localPlatform) orders() (service, bool) { return p.front, true }
+
+func (p *localPlatform) visit(ctx context.Context, rate float64, length time.Duration) (*drill.Verdict, error) {
+	options := drill.DefaultOptions()
+	options.Rate = rate
+	target := drill.Target{GRPC: p.front.grpc, HTTP: p.front.http, Credential: auth.DevelopmentKey}
+	v, err := drill.StartVisit(ctx, target, options, 0)
+	if err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	return v.Wait(bounded)
 }
 
 // service is a process to look at.
@@ -56,8 +83,8 @@ func (t *transcript) String() string {
 }
 
 // startPlatform returns when everything is ready.
-func startPlatform(ctx context.Context, holdfast, goMemLimit string) (_ *platform, err error) {
-	p := &platform{output: &transcript{}}
+func startPlatform(ctx context.Context, holdfast, goMemLimit string) (_ *localPlatform, err error) {
+	p := &localPlatform{output: &transcript{}}
 	p.up = exec.Command(holdfast, "up", "--ephemeral", "--port", "0") //nolint:noctx // it is drained, not killed
 	p.up.Stdout, p.up.Stderr = p.output, p.output
 	// A database of its own; and two threads, as in a pod with a request of one
@@ -89,9 +116,9 @@ func startPlatform(ctx context.Context, holdfast, goMemLimit string) (_ *platfor
 		if err != nil {
 			return nil, err
 		}
-		p.services = append(p.services, s)
+		p.all = append(p.all, s)
 		if name == local.Orders {
-			p.orders = s
+			p.front = s
 		}
 	}
 	return p, nil
@@ -120,12 +147,8 @@ func readService(data, name string) (service, error) {
 	return s, nil
 }
 
-func (p *platform) target() drill.Target {
-	return drill.Target{GRPC: p.orders.grpc, HTTP: p.orders.http, Credential: auth.DevelopmentKey}
-}
-
 // stop drains the platform.
-func (p *platform) stop() error {
+func (p *localPlatform) stop() error {
 	_ = p.up.Process.Signal(syscall.SIGTERM) // it may be gone: Wait says so
 	if err := p.up.Wait(); err != nil {
 		return fmt.Errorf("the platform ended badly: %w: %s", err, p.output)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -31,17 +32,23 @@ type row struct {
 // look is how often processes are looked at.
 const look = 250 * time.Millisecond
 
+// observed is a service that can be looked at.
+type observed interface {
+	String() string
+	usage(ctx context.Context) (usage, error)
+}
+
 // watch looks at every service while something is done.
-func (p *platform) watch(ctx context.Context, do func(context.Context) error) ([]row, error) {
-	rows := make([]row, len(p.services))
-	first := make([]usage, len(p.services))
+func watch(ctx context.Context, services []observed, do func(context.Context) error) ([]row, error) {
+	rows := make([]row, len(services))
+	first := make([]usage, len(services))
 	began := time.Now()
-	for n, s := range p.services {
+	for n, s := range services {
 		var err error
 		if first[n], err = s.usage(ctx); err != nil {
 			return nil, err
 		}
-		rows[n].service = s.name
+		rows[n].service = s.String()
 	}
 	done := make(chan error, 1)
 	go func() { done <- do(ctx) }() // waited for below
@@ -57,7 +64,7 @@ func (p *platform) watch(ctx context.Context, do func(context.Context) error) ([
 			return rows, err
 		case <-tick.C:
 		}
-		for n, s := range p.services {
+		for n, s := range services {
 			now, err := s.usage(ctx)
 			if err != nil {
 				lookErr = err
@@ -71,6 +78,9 @@ func (p *platform) watch(ctx context.Context, do func(context.Context) error) ([
 		}
 	}
 }
+
+// String is the service's name.
+func (s service) String() string { return s.name }
 
 func (s service) usage(ctx context.Context) (usage, error) {
 	var u usage
@@ -131,8 +141,13 @@ func (s service) metrics(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
+	return parseMetrics(response.Body)
+}
+
+// parseMetrics reads what a scrape returned, as far as it has no labels.
+func parseMetrics(text io.Reader) (map[string]float64, error) {
 	values := map[string]float64{}
-	lines := bufio.NewScanner(response.Body)
+	lines := bufio.NewScanner(text)
 	for lines.Scan() {
 		name, value, found := strings.Cut(lines.Text(), " ")
 		if number, err := strconv.ParseFloat(value, 64); found && err == nil {
