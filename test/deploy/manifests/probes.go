@@ -13,7 +13,7 @@ import (
 const worstStart = 12 * time.Second
 
 // findBadProbes holds the three probes to what they ask and to how long they
-// may take. See docs/guides on health for the reasons.
+// may take. docs/guides/probes.md has the reasons.
 func findBadProbes(objects Objects) []string {
 	var found problems
 	for _, w := range servers(objects) {
