@@ -24,6 +24,7 @@ type api struct {
 	keys   *idempotency.Store
 	derive *idempotency.Deriver
 	finish *finisher
+	show   presenter
 	nudge  func() // makes the completer look at once
 	now    func() time.Time
 }
@@ -58,7 +59,7 @@ func (a *api) CreateOrder(ctx context.Context, r *ordersv1.CreateOrderRequest) (
 func (a *api) firstAttempt(ctx context.Context, attempt *idempotency.Attempt, o *Order) (idempotency.Outcome, error) {
 	bounded, cancel := attempt.Context(ctx)
 	defer cancel()
-	accepted := &ordersv1.CreateOrderResponse{Order: toProto(o)}
+	accepted := &ordersv1.CreateOrderResponse{Order: a.show.order(ctx, o)}
 	outcome, err := a.finish.pay(bounded, attempt, o)
 	if err == nil {
 		return outcome, nil
@@ -124,7 +125,7 @@ func (a *api) CancelOrder(ctx context.Context, r *ordersv1.CancelOrderRequest) (
 				return nil, err
 			}
 			queueUpdate(batch, o)
-			return &ordersv1.CancelOrderResponse{Order: toProto(o)}, nil
+			return &ordersv1.CancelOrderResponse{Order: a.show.order(ctx, o)}, nil
 		},
 		Undecided: true,
 		Resource:  id,
@@ -146,7 +147,7 @@ func (a *api) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*order
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &ordersv1.GetOrderResponse{Order: toProto(o)}, nil
+	return &ordersv1.GetOrderResponse{Order: a.show.order(ctx, o)}, nil
 }
 
 // UpdateOrder changes contact and note of the version that the etag names. It
@@ -179,7 +180,7 @@ func (a *api) UpdateOrder(ctx context.Context, r *ordersv1.UpdateOrderRequest) (
 		case err != nil:
 			return nil, toStatus(err)
 		}
-		return &ordersv1.UpdateOrderResponse{Order: toProto(o)}, nil
+		return &ordersv1.UpdateOrderResponse{Order: a.show.order(ctx, o)}, nil
 	}
 }
 

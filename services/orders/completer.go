@@ -19,6 +19,7 @@ import (
 type finisher struct {
 	store    *store
 	payments *payments
+	show     presenter
 	now      func() time.Time
 }
 
@@ -62,7 +63,7 @@ func (f *finisher) pay(ctx context.Context, attempt *idempotency.Attempt, o *Ord
 				return nil, err
 			}
 		}
-		return &ordersv1.CreateOrderResponse{Order: toProto(o)}, nil
+		return &ordersv1.CreateOrderResponse{Order: f.show.order(ctx, o)}, nil
 	})
 }
 
@@ -109,7 +110,7 @@ func (f *finisher) resumeCancel(ctx context.Context, attempt *idempotency.Attemp
 				return nil, err
 			}
 		}
-		return &ordersv1.CancelOrderResponse{Order: toProto(o)}, nil
+		return &ordersv1.CancelOrderResponse{Order: f.show.order(ctx, o)}, nil
 	})
 	return err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/flags"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
 	"github.com/holdfast-dev/holdfast/pkg/postgres"
@@ -50,6 +51,12 @@ func keyConfig() idempotency.Config {
 // start runs the service. It ends with the test.
 func start(t *testing.T) *harness {
 	t.Helper()
+	return startWithFlags(t, "")
+}
+
+// startWithFlags runs the service with a file of feature flags.
+func startWithFlags(t *testing.T, flagsFile string) *harness {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	h := &harness{pool: pgtest.New(t, migrate, "orders").Pool}
 	derive, err := idempotency.NewDeriver(keyConfig())
@@ -62,7 +69,10 @@ func start(t *testing.T) *harness {
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 
-	a, completer := build(Config{Sweep: 100 * time.Millisecond, MaxPause: time.Second}, h.pool, keys, derive, conn)
+	features, err := flags.New(t.Context(), flags.Config{File: flagsFile}, builtInFlags, log)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, features.Close(context.Background())) })
+	a, completer := build(Config{Sweep: 100 * time.Millisecond, MaxPause: time.Second}, h.pool, keys, derive, conn, features)
 	h.api, h.address = a, serve(t, a, keys, log)
 	h.client, h.other = h.dial(t, auth.DevelopmentKey), h.dial(t, auth.DevelopmentKeyOther)
 

@@ -53,7 +53,7 @@ func (a *api) ListOrders(ctx context.Context, r *ordersv1.ListOrdersRequest) (*o
 		response.NextPageToken = page.Encode(page.Cursor{Time: end.createTime, ID: end.id.String()}, filter)
 	}
 	for _, o := range found {
-		response.Orders = append(response.Orders, toProto(o))
+		response.Orders = append(response.Orders, a.show.order(ctx, o))
 	}
 	return response, nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/flags"
 	"github.com/holdfast-dev/holdfast/pkg/housekeeping"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
@@ -38,7 +39,7 @@ var Definition = service.Definition{
 	Name:       "orders",
 	Module:     Module,
 	Migrations: migrations.FS,
-	Config:     []any{Config{}, idempotency.Config{}},
+	Config:     []any{Config{}, idempotency.Config{}, flags.Config{}},
 }
 
 // Config is what orders is told by its environment.
@@ -61,6 +62,7 @@ var Module = fx.Module("orders",
 	fx.Provide(
 		idempotency.NewDeriver,
 		idempotency.New,
+		readFlags,
 		fx.Annotate(dialPayments, fx.As(new(grpc.ClientConnInterface))),
 		build,
 	),
@@ -86,21 +88,33 @@ func dialPayments(
 	return conn, nil
 }
 
+// readFlags has the flags that are built in, and over them those of a file.
+func readFlags(lifecycle fx.Lifecycle, cfg flags.Config, log *slog.Logger) (*flags.Flags, error) {
+	features, err := flags.New(context.Background(), cfg, builtInFlags, log)
+	if err != nil {
+		return nil, err
+	}
+	lifecycle.Append(fx.StopHook(features.Close))
+	return features, nil
+}
+
 // build puts the service together: the RPCs, and the completer that goes on
 // where they had to leave off.
 func build(
 	cfg Config, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver, conn grpc.ClientConnInterface,
+	features *flags.Flags,
 ) (*api, *idempotency.Completer) {
-	s := &store{pool: pool}
+	s, show := &store{pool: pool}, presenter{features}
 	finish := &finisher{
 		store:    s,
 		payments: &payments{client: paymentsv1.NewPaymentsServiceClient(conn)},
+		show:     show,
 		now:      time.Now,
 	}
 	completer := idempotency.NewCompleter(keys, finish.resumers(),
 		idempotency.WithInterval(cfg.Sweep), idempotency.WithMaxPause(cfg.MaxPause))
 	return &api{
-		store: s, keys: keys, derive: derive, finish: finish,
+		store: s, keys: keys, derive: derive, finish: finish, show: show,
 		nudge: completer.Nudge, now: time.Now,
 	}, completer
 }

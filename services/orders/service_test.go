@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/flags"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
@@ -33,6 +34,7 @@ func TestTheModuleFindsAllItNeeds(t *testing.T) {
 			func() auth.Config { return auth.Config{} },
 			func() Config { return Config{} },
 			func() idempotency.Config { return idempotency.Config{} },
+			func() flags.Config { return flags.Config{} },
 		),
 		fx.Invoke(func(parts) {}),
 	))

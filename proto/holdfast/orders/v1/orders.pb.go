@@ -246,9 +246,12 @@ type Order struct {
 	// When the order was accepted.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// What to tell the buyer about a declined payment. It is being introduced
+	// tenant by tenant; empty until then, and for every other order.
+	DeclineMessage string `protobuf:"bytes,12,opt,name=decline_message,json=declineMessage,proto3" json:"decline_message,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
@@ -356,6 +359,13 @@ func (x *Order) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Order) GetDeclineMessage() string {
+	if x != nil {
+		return x.DeclineMessage
+	}
+	return ""
 }
 
 // ListProductsRequest selects products.
@@ -1082,7 +1092,7 @@ const file_holdfast_orders_v1_orders_proto_rawDesc = "" +
 	"product_id\x18\x01 \x01(\tR\tproductId\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x05R\bquantity\x121\n" +
 	"\n" +
-	"unit_price\x18\x03 \x01(\v2\x12.google.type.MoneyR\tunitPrice\"\xc6\x03\n" +
+	"unit_price\x18\x03 \x01(\v2\x12.google.type.MoneyR\tunitPrice\"\xef\x03\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1e.holdfast.orders.v1.OrderStateR\x05state\x123\n" +
@@ -1098,7 +1108,8 @@ const file_holdfast_orders_v1_orders_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"g\n" +
+	"updateTime\x12'\n" +
+	"\x0fdecline_message\x18\f \x01(\tR\x0edeclineMessage\"g\n" +
 	"\x13ListProductsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
