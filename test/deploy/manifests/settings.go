@@ -32,7 +32,7 @@ func packagesOf(service string) []string {
 	if service == "sandbox" {
 		return []string{own, "pkg/resources"}
 	}
-	return []string{own, "pkg/service", "pkg/telemetry", "pkg/auth", "pkg/resources", "pkg/postgres", "pkg/idempotency"}
+	return []string{own, "pkg/service", "pkg/telemetry", "pkg/auth", "pkg/resources", "pkg/postgres", "pkg/idempotency", "pkg/flags"}
 }
 
 var readAlready sync.Map
