@@ -23,7 +23,7 @@ func TestATenantKeepsItsPlaceAndAGrowingShareOnlyAddsTenants(t *testing.T) {
 		if few.includes(name, tenant) && !many.includes(name, tenant) {
 			t.Fatalf("%q has the flag at %v %% and not at %v %%", tenant, less, more)
 		}
-		if few.includes(name, tenant) != few.includes(name, tenant) {
+		if again := (Definition{Percentage: less, Owner: "another"}); few.includes(name, tenant) != again.includes(name, tenant) {
 			t.Fatalf("%q has the flag and has it not", tenant)
 		}
 		if (Definition{Percentage: 0}).includes(name, tenant) || !(Definition{Percentage: 100}).includes(name, tenant) {

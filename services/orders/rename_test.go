@@ -23,6 +23,9 @@ import (
 	"github.com/holdfast-dev/holdfast/services/orders/migrations"
 )
 
+// These tests are about the migrations of this tree and no other, which their
+// names tell tools/previous-release-tests.
+//
 // The rename of order_lines.unit_price to unit_price_minor, release by release,
 // as docs/migrations.md tells it. The release of this tree is the expand; what
 // came before and what comes after it are in testdata/rename.
@@ -180,10 +183,10 @@ func (s *serving) requireNoFailure(t *testing.T) {
 	require.Zero(t, s.failed.Load(), "of %d requests of release %s; one: %v", s.done.Load(), s.name, s.failure.Load())
 }
 
-// TestAColumnIsRenamedAcrossReleasesWhileTwoOfThemServe walks the whole way:
+// TestMigrationRenamesAColumnWhileTwoReleasesServe walks the whole way:
 // each migration runs while the release before it serves, and each release is
 // rolled out while the one before it still does.
-func TestAColumnIsRenamedAcrossReleasesWhileTwoOfThemServe(t *testing.T) {
+func TestMigrationRenamesAColumnWhileTwoReleasesServe(t *testing.T) {
 	t.Parallel()
 	r := startRenaming(t)
 	before, expand, after := releases(t)
@@ -236,7 +239,7 @@ func (s *serving) requireFailures(t *testing.T, naming string) {
 
 // The controls: each takes one step out of the way or out of its order.
 
-func TestControlAPlainRenameFailsTheReleaseThatServes(t *testing.T) {
+func TestMigrationControlAPlainRenameFailsTheReleaseThatServes(t *testing.T) {
 	t.Parallel()
 	r := startRenaming(t)
 	before, _, _ := releases(t)
@@ -248,7 +251,7 @@ func TestControlAPlainRenameFailsTheReleaseThatServes(t *testing.T) {
 	serving.requireFailures(t, `column "unit_price" of relation "order_lines" does not exist`)
 }
 
-func TestControlAContractBeforeItsTimeFailsTheReleaseThatServes(t *testing.T) {
+func TestMigrationControlAContractBeforeItsTimeFailsTheReleaseThatServes(t *testing.T) {
 	t.Parallel()
 	r := startRenaming(t)
 	_, expand, _ := releases(t)
@@ -260,7 +263,7 @@ func TestControlAContractBeforeItsTimeFailsTheReleaseThatServes(t *testing.T) {
 	serving.requireFailures(t, "unit_price")
 }
 
-func TestControlWithoutTheFallbackLinesOfTheReleaseBeforeAreUnreadable(t *testing.T) {
+func TestMigrationControlWithoutTheFallbackLinesOfTheReleaseBeforeAreUnreadable(t *testing.T) {
 	t.Parallel()
 	r := startRenaming(t)
 	before, _, after := releases(t)
@@ -269,7 +272,7 @@ func TestControlWithoutTheFallbackLinesOfTheReleaseBeforeAreUnreadable(t *testin
 	require.ErrorContains(t, verify(t.Context(), after, r.Pool, r.placed[0]), "cannot scan NULL")
 }
 
-func TestControlRequiringTheNewColumnInTheExpandFailsTheReleaseBefore(t *testing.T) {
+func TestMigrationControlRequiringTheNewColumnInTheExpandFailsTheReleaseBefore(t *testing.T) {
 	t.Parallel()
 	r := startRenaming(t)
 	before, _, _ := releases(t)
@@ -280,11 +283,11 @@ func TestControlRequiringTheNewColumnInTheExpandFailsTheReleaseBefore(t *testing
 	require.ErrorContains(t, r.request(before, r.Pool), "violates check constraint")
 }
 
-// TestControlAColumnThatIsUpdatedMustBeReadByItsOldName is why the example
+// TestMigrationControlAColumnThatIsUpdatedMustBeReadByItsOldName is why the example
 // renames one that is written once. Of a column that is updated, the release
 // before brings only the old name up to date, and whoever prefers the new one
 // reads what was there before.
-func TestControlAColumnThatIsUpdatedMustBeReadByItsOldName(t *testing.T) {
+func TestMigrationControlAColumnThatIsUpdatedMustBeReadByItsOldName(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t, nil, "updated").Pool
 	run := func(sql string) {

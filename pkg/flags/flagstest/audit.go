@@ -2,6 +2,7 @@
 package flagstest
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -16,30 +17,29 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/flags"
 )
 
-// Audit returns what is wrong with a file of flags: one that cannot be parsed,
-// one past its day, and one that no Go file of source asks for outside its
-// tests.
-func Audit(content []byte, source fs.FS, now time.Time) ([]string, error) {
+// Audit returns all that is wrong with a file of flags: what it lacks, a flag
+// past its day, and one that no Go file of source asks for outside its tests.
+func Audit(content []byte, source fs.FS, now time.Time) error {
 	all, err := flags.Parse(content)
 	if err != nil {
-		return []string{err.Error()}, nil
+		return err
 	}
 	used, err := literals(source)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("looking for who asks for the flags: %w", err)
 	}
-	var problems []string
+	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		flag := all[name]
 		if flag.Expired(now) {
-			problems = append(problems, fmt.Sprintf("flag %s had to be gone by %s: %s decides it and removes the branch it lost",
+			problems = append(problems, fmt.Errorf("flag %s had to be gone by %s: %s decides it and removes the branch it lost",
 				name, flag.Expires.Format(time.DateOnly), flag.Owner))
 		}
 		if !used[string(name)] {
-			problems = append(problems, fmt.Sprintf("flag %s is asked for nowhere: remove it", name))
+			problems = append(problems, fmt.Errorf("flag %s is asked for nowhere: remove it", name))
 		}
 	}
-	return problems, nil
+	return errors.Join(problems...)
 }
 
 // literals returns every string constant of the Go files of a tree.
