@@ -122,6 +122,7 @@ var scenarios = []struct {
 func TestEachAlertFiresWhenItShouldAndOnlyThen(t *testing.T) {
 	for _, scenario := range scenarios {
 		t.Run(scenario.name, func(t *testing.T) {
+			t.Parallel()
 			all := healthy()
 			for name, shape := range scenario.changes {
 				if all[name] = shape; shape == "" {

@@ -72,7 +72,7 @@ func TestEveryAlertHasARunbookAndEveryRunbookAnAlert(t *testing.T) {
 	require.Empty(t, alertProblems(rules, files, index))
 
 	for found, control := range map[string]func() []string{
-		"there is no " + runbooks: func() []string { return alertProblems(rules, files[1:], index) },
+		"there is no " + runbooks:                        func() []string { return alertProblems(rules, files[1:], index) },
 		"no alert has the runbook docs/runbooks/idle.md": func() []string { return alertProblems(rules, append(files, "idle.md"), index) },
 		"is not in docs/runbooks/README.md":              func() []string { return alertProblems(rules, files, "") },
 		"does not link to":                               func() []string { return alertProblems(rules, files, "") },

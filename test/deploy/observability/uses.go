@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -147,7 +148,7 @@ var alternatives = regexp.MustCompile(`^[A-Za-z0-9_]+(\|[A-Za-z0-9_]+)*$`)
 func (r *reader) selector(e *parser.VectorSelector, need set) error {
 	if recorded, ok := r.recorded[e.Name]; ok {
 		for _, m := range e.LabelMatchers {
-			if m.Name != labels.MetricName {
+			if m.Name != model.MetricNameLabel {
 				need = need.with(m.Name)
 			}
 		}
@@ -160,7 +161,7 @@ func (r *reader) selector(e *parser.VectorSelector, need set) error {
 		r.found[e.Name] = map[string]set{}
 	}
 	add := func(label string, values ...string) {
-		if slices.Contains(ownLabels, label) || label == labels.MetricName {
+		if slices.Contains(ownLabels, label) || label == model.MetricNameLabel {
 			return
 		}
 		r.found[e.Name][label] = setOf(values...).with(r.found[e.Name][label].sorted()...)

@@ -32,13 +32,13 @@ func TestUsesAreReadOffAnExpression(t *testing.T) {
 	recorded, err := recordings([]rulefmt.Rule{{Record: "job:orders:rate", Expr: "sum by (job, tenant) (rate(orders_total[5m]))"}})
 	require.NoError(t, err)
 	for expression, want := range map[string]string{
-		`sum by (method) (rate(requests_total{status="bad"}[5m]))`: `requests_total{method,status="bad"}`,
-		`requests_total{status=~"a|b", path=~"/v1/.*"}`:            `requests_total{path,status="a",status="b"}`,
+		`sum by (method) (rate(requests_total{status="bad"}[5m]))`:  `requests_total{method,status="bad"}`,
+		`requests_total{status=~"a|b", path=~"/v1/.*"}`:             `requests_total{path,status="a",status="b"}`,
 		`histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))`: `x_bucket{le}`,
 		`a * on (job) group_left (version) info`:                    "a{}\ninfo{version}",
 		`up{job="orders"} or absent(up)`:                            ``,
 		`job:orders:rate{tenant="acme"} > 1`:                        `orders_total{tenant}`,
-		`max_over_time(gauge[3h]) - time() < 1 unless on (x) other`:  "gauge{x}\nother{x}",
+		`max_over_time(gauge[3h]) - time() < 1 unless on (x) other`: "gauge{x}\nother{x}",
 		`sum(changes(start{zone!="a"}[15m])) + 1`:                   `start{zone}`,
 	} {
 		r := &reader{recorded: recorded, found: uses{}}
