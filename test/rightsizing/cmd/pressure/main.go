@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return fmt.Errorf("garbage, requests or wait?")
 	}
 	flags := flag.NewFlagSet("pressure "+args[0], flag.ContinueOnError)
-	live := flags.Int64("live", 96, "garbage: MiB that stay in use")
+	live := flags.Int64("live", 144, "garbage: MiB that stay in use")
 	churn := flags.Int64("churn", 4096, "garbage: MiB that are made and dropped")
 	b := burst{}
 	flags.Float64Var(&b.rate, "rate", 5, "requests: how many a second")

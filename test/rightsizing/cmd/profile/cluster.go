@@ -113,7 +113,7 @@ func (c *cluster) kubectl(ctx context.Context, stdin string, args ...string) (st
 }
 
 // String is the service's name, and how many replicas of it are looked at.
-func (r replicas) String() string { return fmt.Sprintf("%s, %d pods", r.name, len(r.pods)) }
+func (r replicas) String() string { return fmt.Sprintf("%s ×%d", r.name, len(r.pods)) }
 
 // usage adds up CPU over all replicas, and takes the largest of everything else.
 func (r replicas) usage(ctx context.Context) (usage, error) {

@@ -129,10 +129,12 @@ func run(ctx context.Context, args []string, stdout, progress io.Writer) (err er
 			return err
 		}
 		t.annotate(verdict)
-		if !holds(verdict) {
-			break
+		if holds(verdict) {
+			held = max(held, rate)
 		}
-		held = rate
+		if n+1 >= len(p.rates) && held < rate {
+			break // what was asked for is measured whether it is held or not
+		}
 	}
 	if reachable {
 		if err := stage(fmt.Sprintf("%d bodies of 1 MB", p.bodies), func(ctx context.Context) error {

@@ -40,12 +40,15 @@ func (t table) write(w io.Writer, held float64) error {
 					each = fmt.Sprintf("%.3f", r.cores/sent*100)
 				}
 			}
-			heap, goroutines := "", ""
+			anonymous, heap, goroutines := "", "", ""
+			if r.anonymous > 0 {
+				anonymous = fmt.Sprintf("%.1f", float64(r.anonymous)/mib)
+			}
 			if r.heap > 0 {
 				heap, goroutines = fmt.Sprintf("%.1f", float64(r.heap)/mib), fmt.Sprint(r.goroutines)
 			}
-			fmt.Fprintf(w, "| %s | %s | %.3f | %s | %.1f | %.1f | %s | %s |\n",
-				s.name, r.service, r.cores, each, float64(r.resident)/mib, float64(r.anonymous)/mib, heap, goroutines)
+			fmt.Fprintf(w, "| %s | %s | %.3f | %s | %.1f | %s | %s | %s |\n",
+				s.name, r.service, r.cores, each, float64(r.resident)/mib, anonymous, heap, goroutines)
 		}
 	}
 	fmt.Fprintln(w, "\n| rate | requests | failed | p50 | p99 | max | generator late |")
