@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -127,6 +128,38 @@ func TestDashboardsAskWhatIsProvisioned(t *testing.T) {
 	problems := strings.Join(dashboardProblems([]dashboard{twice}, provisioned), "\n")
 	require.Contains(t, problems, "two panels have the id", "control")
 	require.Contains(t, problems, "has no title or no query", "control")
+}
+
+// TestRunbooksNameScenariosThatExist: `go test -run` is content with nothing.
+func TestRunbooksNameScenariosThatExist(t *testing.T) {
+	for _, file := range runbookFiles(t) {
+		named := scenariosIn(string(read(t, root+"/"+runbooks+file)))
+		require.NotEmpty(t, named, "%s shows no alert", file)
+		for _, name := range named {
+			require.True(t, scenarioExists(name), "%s: there is no scenario %s", file, name)
+		}
+	}
+	require.Equal(t, []string{"a_wish"}, scenariosIn("go test ./observability -run 'TestEachAlert/a_wish'"))
+	require.False(t, scenarioExists("a_wish"), "control")
+}
+
+var scenarioPattern = regexp.MustCompile(`TestEachAlert/(\w+)`)
+
+func scenariosIn(text string) []string {
+	var names []string
+	for _, match := range scenarioPattern.FindAllStringSubmatch(text, -1) {
+		names = append(names, match[1])
+	}
+	return names
+}
+
+func scenarioExists(name string) bool {
+	for _, scenario := range scenarios {
+		if len(scenario.fires) > 0 && strings.HasPrefix(strings.ReplaceAll(scenario.name, " ", "_"), name) {
+			return true
+		}
+	}
+	return false
 }
 
 // TestComposeMountsWhatIsThere: a bind mount of a file that is not there makes
