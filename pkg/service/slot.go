@@ -39,7 +39,7 @@ func (s slot) gate(workers []Worker) []Worker {
 func (s slot) run(ctx context.Context, w Worker) error {
 	active := false
 	for {
-		if err := s.await(ctx, &active, true); err != nil {
+		if !s.await(ctx, &active, true) {
 			return nil // told to stop while idle
 		}
 		s.log.Info("this slot is active: the worker works", "worker", w.Name, "slot", s.name)
@@ -48,7 +48,7 @@ func (s slot) run(ctx context.Context, w Worker) error {
 		go func() { // ends when the slot is idle or ctx has ended
 			defer close(watched)
 			defer pause()
-			_ = s.await(working, &active, false)
+			s.await(working, &active, false)
 		}()
 		err := w.Run(working)
 		pause()
@@ -60,9 +60,9 @@ func (s slot) run(ctx context.Context, w Worker) error {
 	}
 }
 
-// await waits until the slot is active, or no longer. A file that cannot be read
-// changes nothing.
-func (s slot) await(ctx context.Context, active *bool, want bool) error {
+// await waits until the slot is active, or no longer, and returns false if ctx
+// ends first. A file that cannot be read changes nothing.
+func (s slot) await(ctx context.Context, active *bool, want bool) bool {
 	every := s.every
 	if every == 0 {
 		every = recheckSlot
@@ -74,12 +74,12 @@ func (s slot) await(ctx context.Context, active *bool, want bool) error {
 			*active = strings.TrimSpace(string(content)) == s.name
 		}
 		if *active == want {
-			return nil
+			return true
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		}
 	}
 }
