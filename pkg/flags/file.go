@@ -1,11 +1,11 @@
 package flags
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,12 +25,11 @@ type file struct {
 	log     *slog.Logger
 
 	current atomic.Pointer[map[Flag]Definition]
-	checked atomic.Int64 // when the file was last looked at, in Unix nanoseconds
-	reading sync.Mutex
 	version string // what the file looked like when it was last read
 }
 
-// recheck is how often the file is looked at, at most.
+// recheck is how often the file is looked at. Not when a flag is asked for: who
+// turns one up, or makes a mistake, sees in the log at once that it arrived.
 const recheck = time.Second
 
 func openFile(path string, builtIn map[Flag]Definition, log *slog.Logger) *file {
@@ -46,19 +45,27 @@ func openFile(path string, builtIn map[Flag]Definition, log *slog.Logger) *file 
 }
 
 // flags returns what holds now.
-func (f *file) flags() map[Flag]Definition {
-	f.reload()
-	return *f.current.Load()
+func (f *file) flags() map[Flag]Definition { return *f.current.Load() }
+
+// watch reads the file again whenever it changes, until ctx ends.
+func (f *file) watch(ctx context.Context) {
+	tick := time.NewTicker(recheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f.reload()
+		}
+	}
 }
 
-// reload reads the file again if it changed. One caller does it, the others go
-// on with what there is.
+// reload reads the file if it is another one than last time.
 func (f *file) reload() {
-	if f.path == "" || time.Since(time.Unix(0, f.checked.Load())) < recheck || !f.reading.TryLock() {
+	if f.path == "" {
 		return
 	}
-	defer f.reading.Unlock()
-	f.checked.Store(time.Now().UnixNano())
 	// Before the content: a change in between is then seen next time.
 	version, err := versionOf(f.path)
 	if version == f.version {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/open-feature/go-sdk/openfeature"
 	"github.com/open-feature/go-sdk/openfeature/isolated"
@@ -13,6 +14,9 @@ import (
 type Flags struct {
 	api    *openfeature.EvaluationAPI
 	client *openfeature.Client
+
+	unwatch context.CancelFunc
+	watcher sync.WaitGroup
 }
 
 // New reads the flags that are built in, and over them those of the file that
@@ -24,11 +28,15 @@ func New(ctx context.Context, cfg Config, builtIn []byte, log *slog.Logger) (*Fl
 		return nil, fmt.Errorf("the flags built in: %w", err)
 	}
 	// Not OpenFeature's global instance: several services may share a process.
-	api := isolated.NewAPI()
-	if err := api.SetProviderAndWait(ctx, provider{openFile(cfg.File, definitions, log)}); err != nil {
+	api, file := isolated.NewAPI(), openFile(cfg.File, definitions, log)
+	if err := api.SetProviderAndWait(ctx, provider{file}); err != nil {
 		return nil, fmt.Errorf("starting OpenFeature: %w", err)
 	}
-	return &Flags{api: api, client: api.NewClient()}, nil
+	f := &Flags{api: api, client: api.NewClient()}
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	f.unwatch = unwatch
+	f.watcher.Go(func() { file.watch(watching) })
+	return f, nil
 }
 
 // On reports whether a tenant has a flag. A flag that cannot be asked for is
@@ -38,4 +46,8 @@ func (f *Flags) On(ctx context.Context, flag Flag, tenant string) bool {
 }
 
 // Close ends what New has started.
-func (f *Flags) Close(ctx context.Context) error { return f.api.Shutdown(ctx) }
+func (f *Flags) Close(ctx context.Context) error {
+	f.unwatch()
+	f.watcher.Wait()
+	return f.api.Shutdown(ctx)
+}

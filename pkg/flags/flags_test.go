@@ -83,12 +83,13 @@ func TestTheFileIsReadAgainWhenItIsSwapped(t *testing.T) {
 	t.Parallel()
 	file := &mounted{t: t, folder: t.TempDir()}
 	file.swap(at("0"))
-	f, _ := open(t, file.path())
+	f, logged := open(t, file.path())
 	require.False(t, f.On(t.Context(), "some-flag", "acme"))
 	file.swap(at("100"))
 	eventually(t, func() bool { return f.On(t.Context(), "some-flag", "acme") })
 	file.swap(at("0"))
 	eventually(t, func() bool { return !f.On(t.Context(), "some-flag", "acme") })
+	require.Equal(t, 3, logged.count("read the feature flags"))
 }
 
 func TestABadFileKeepsWhatHeldBeforeAndSaysSoOnce(t *testing.T) {
@@ -100,7 +101,7 @@ func TestABadFileKeepsWhatHeldBeforeAndSaysSoOnce(t *testing.T) {
 	logged := &log{}
 	f := openFile(mount.path(), builtIn, slog.New(slog.NewTextHandler(logged, nil)))
 	percentage := func() float64 {
-		f.checked.Store(0) // as if it had not been looked at for long
+		f.reload()
 		return f.flags()["some-flag"].Percentage
 	}
 	mount.swap(at("50"))
