@@ -128,7 +128,7 @@ func (p *public) endStreams() {
 // when that had to be cut off or ctx ended first.
 func (p *public) drain(ctx context.Context) error {
 	calls, work, err := p.leave(ctx)
-	if err != nil || calls == nil {
+	if err != nil {
 		return err
 	}
 	p.drains.begin(p.cfg.DrainCap)
@@ -148,8 +148,9 @@ func (p *public) drain(ctx context.Context) error {
 }
 
 // leave turns the process to drained. Calls gives whether what was in flight had
-// to be cut off, work waits for the workers; both are nil if the process was
-// drained before.
+// to be cut off, work waits for the workers. A process that was drained before is
+// emptied again: whoever came since, by a route that had not heard of the first
+// drain, would stay for as long as the connection lives.
 func (p *public) leave(ctx context.Context) (calls <-chan bool, work func(context.Context) error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,7 +158,7 @@ func (p *public) leave(ctx context.Context) (calls <-chan bool, work func(contex
 	case p.stopping:
 		return nil, nil, errStopping
 	case p.drained:
-		return nil, nil, nil
+		return p.door.swap(ctx, p.cfg.DrainCap), p.workers.stop(), nil
 	}
 	p.drained = true
 	p.health.Drain()

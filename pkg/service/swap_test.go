@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -111,6 +112,18 @@ func (i *instance) admin(method string) answerOf {
 	request, err := http.NewRequest(method, "http://"+i.Admin+"/drain", http.NoBody)
 	require.NoError(i.t, err)
 	return do(i.t, request)
+}
+
+// TestASecondDrainEmptiesWhoCameSince: a switch of routes takes a moment, and a
+// connection that was made in it would stay.
+func TestASecondDrainEmptiesWhoCameSince(t *testing.T) {
+	i := start(t, definition(&shop{}))
+	require.Equal(t, http.StatusOK, i.admin(http.MethodPost).StatusCode)
+	late := i.dial()
+	require.NoError(t, ordinary(late)(t.Context()), "a drained process answers whoever comes anyway")
+	require.Equal(t, connectivity.Ready, late.GetState())
+	require.Equal(t, http.StatusOK, i.admin(http.MethodPost).StatusCode)
+	eventually(t, func() bool { return late.GetState() != connectivity.Ready }, "it was told to go elsewhere")
 }
 
 // TestDrainAndUndrainUnderLoadLoseNothing swaps the server behind the listener
