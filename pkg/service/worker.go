@@ -8,6 +8,10 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 )
 
 // A worker that fails is started again, later each time.
@@ -101,6 +105,28 @@ func (w *workforce) keep(ctx context.Context, worker Worker) {
 		}
 		pause = min(2*pause, lastWorkerPause)
 	}
+}
+
+// counted returns workers that count themselves while they work: 1 for each that
+// does, 0 for one that is stopped, pauses, or waits to be started again.
+func counted(workers []Worker) []Worker {
+	working, err := otel.Meter("github.com/holdfast-dev/holdfast/pkg/service").
+		Int64UpDownCounter("holdfast_workers_working", metric.WithDescription("Workers of the process that work now."))
+	if err != nil { // only for a name that breaks the rules
+		otel.Handle(err)
+		return workers
+	}
+	all := make([]Worker, len(workers))
+	for i, w := range workers {
+		is := metric.WithAttributes(attribute.String("worker", w.Name))
+		working.Add(context.Background(), 0, is)
+		all[i] = Worker{Name: w.Name, Run: func(ctx context.Context) error {
+			working.Add(ctx, 1, is)
+			defer working.Add(context.WithoutCancel(ctx), -1, is)
+			return w.Run(ctx)
+		}}
+	}
+	return all
 }
 
 // runWorker runs a worker once and makes an error of a panic.

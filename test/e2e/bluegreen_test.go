@@ -51,23 +51,19 @@ func TestBlueGreenIsNotNoticed(t *testing.T) {
 }
 
 // workersOf requires that the workers of one colour work, and those of the other
-// pause.
+// do not.
 func (c *cluster) workersOf(active string) {
 	c.t.Helper()
 	for _, slot := range []string{"blue", "green"} {
-		last := "the worker pauses"
+		want := `holdfast_workers_working{worker="completer"} 0`
 		if slot == active {
-			last = "the worker works"
+			want = `holdfast_workers_working{worker="completer"} 1`
 		}
 		for _, pod := range c.pods("app.kubernetes.io/name=orders,holdfast.dev/slot=" + slot) {
 			require.Eventually(c.t, func() bool {
-				log := c.must("logs", pod)
-				works, pauses := strings.LastIndex(log, "the worker works"), strings.LastIndex(log, "the worker pauses")
-				if last == "the worker works" {
-					return works > pauses
-				}
-				return works <= pauses // an idle colour has never worked, or has paused, or was drained
-			}, time.Minute, time.Second, "%s: %s", pod, last)
+				metrics, err := c.try("get", "--raw", "/api/v1/namespaces/"+c.namespace+"/pods/"+pod+":8081/proxy/metrics")
+				return err == nil && strings.Contains(metrics, want)
+			}, 2*time.Minute, time.Second, "%s: %s", pod, want)
 		}
 	}
 }
