@@ -36,7 +36,9 @@ func TestStartingReadyAndDrainingAnswerTheirProbes(t *testing.T) {
 	require.Contains(t, get(t, i.Probe, "/statusz").body, `"service": "shop"`)
 	require.Contains(t, get(t, i.Probe, "/metrics").body, "holdfast_build_info")
 	require.Contains(t, get(t, i.Probe, "/metrics").body, "holdfast_ready 1")
-	eventually(t, func() bool { return strings.Contains(get(t, i.Probe, "/metrics").body, `holdfast_workers_working{worker="claims"} 1`) }, "workers run once ready")
+	eventually(t, func() bool {
+		return strings.Contains(get(t, i.Probe, "/metrics").body, `holdfast_workers_working{worker="claims"} 1`)
+	}, "workers run once ready")
 
 	i.stop()
 	eventually(t, func() bool { return get(t, i.Probe, "/readyz").StatusCode == http.StatusServiceUnavailable }, "not ready")
