@@ -31,7 +31,8 @@ type project struct {
 	files []string // docker-compose.yml, and what is put over it
 }
 
-// buildImages builds all of them once: a test is about what they do.
+// buildImages builds all of them, so that what a test waits for is not a compiler:
+// its own build finds everything in the cache.
 var buildImages = sync.OnceValues(func() (time.Duration, error) {
 	began := time.Now()
 	_, err := (&project{name: "holdfast-test", port: "8080", files: []string{"docker-compose.yml"}}).compose("--progress=plain", "build")
@@ -56,7 +57,7 @@ func up(t *testing.T, overrides ...string) *project {
 		require.NoError(t, err)
 	})
 	began := time.Now()
-	p.must(t, "up", "--wait")
+	p.must(t, "up", "--build", "--wait")
 	t.Logf("images built in %s; healthy after %s", took.Round(100*time.Millisecond), time.Since(began).Round(100*time.Millisecond))
 	return p
 }
