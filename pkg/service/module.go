@@ -93,7 +93,7 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 	cfg := plan.cfg
 	served := &public{
 		cfg: cfg, log: p.Log, health: p.Health,
-		workers: &workforce{workers: slot{name: cfg.Slot, file: cfg.ActiveSlotFile, log: p.Log}.gate(counted(p.Workers)), log: p.Log},
+		workers: &workforce{workers: slot{name: cfg.Slot, file: cfg.ActiveSlotFile, log: p.Log}.gate(counted(ctx, p.Workers)), log: p.Log},
 		drains:  newDrainMeter(ctx),
 		ending:  make(chan struct{}),
 	}

@@ -109,7 +109,7 @@ func (w *workforce) keep(ctx context.Context, worker Worker) {
 
 // counted returns workers that count themselves while they work: 1 for each that
 // does, 0 for one that is stopped, pauses, or waits to be started again.
-func counted(workers []Worker) []Worker {
+func counted(ctx context.Context, workers []Worker) []Worker {
 	working, err := otel.Meter("github.com/holdfast-dev/holdfast/pkg/service").
 		Int64UpDownCounter("holdfast_workers_working", metric.WithDescription("Workers of the process that work now."))
 	if err != nil { // only for a name that breaks the rules
@@ -119,7 +119,7 @@ func counted(workers []Worker) []Worker {
 	all := make([]Worker, len(workers))
 	for i, w := range workers {
 		is := metric.WithAttributes(attribute.String("worker", w.Name))
-		working.Add(context.Background(), 0, is)
+		working.Add(ctx, 0, is) // a worker that never worked is shown, too
 		all[i] = Worker{Name: w.Name, Run: func(ctx context.Context) error {
 			working.Add(ctx, 1, is)
 			defer working.Add(context.WithoutCancel(ctx), -1, is)
