@@ -19,7 +19,7 @@ endif
 
 .PHONY: help
 help: ## Print this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run it
 
@@ -49,6 +49,8 @@ ifndef RACE
 	@echo "make test: no C compiler, so without the race detector"
 endif
 	$(GO) test $(RACE) $(TESTFLAGS) ./...
+	cd test/deploy && $(GO) test $(TESTFLAGS) ./...
+	cd tools && CGO_ENABLED=0 $(GO) test $(TESTFLAGS) ./migrationlint
 
 .PHONY: fuzz
 FUZZTIME ?= 20s
@@ -60,7 +62,33 @@ bench: ## Measure the ratios that the README and the guides cite
 	@GO="$(GO)" tools/bench
 
 .PHONY: check
-check: generate-check lint test ## Everything a change must pass
+check: generate-check lint migrations test ## Everything a change must pass
+
+##@ Deploy it
+
+.PHONY: images
+images: ## Build the images (IMAGES="orders payments", TARGET=prebuilt compiles here: seconds)
+	@GO="$(GO)" VERSION="$(VERSION)" COMMIT="$(COMMIT)" tools/images
+
+.PHONY: manifests
+manifests: ## Build and check every overlay and component, and dry-run them where a cluster answers
+	@GO="$(GO)" tools/manifests
+
+.PHONY: docker-test
+docker-test: ## Test the images, and the platform under docker compose
+	$(GO) test -tags docker -count=1 -timeout 30m $(TESTFLAGS) ./test/images ./test/compose
+
+.PHONY: e2e
+e2e: ## Deploy to a kind cluster under load: 10,000 requests a row, about an hour (e2e-short: minutes)
+	@GO="$(GO)" TESTFLAGS="$(TESTFLAGS)" tools/e2e
+
+.PHONY: e2e-short
+e2e-short: ## One rolling change, one blue/green switch and back, one control
+	@GO="$(GO)" HOLDFAST_E2E_SHORT=1 HOLDFAST_E2E_REQUESTS=1500 HOLDFAST_E2E_RATE=25 TESTFLAGS="$(TESTFLAGS)" tools/e2e
+
+.PHONY: rightsizing
+rightsizing: ## Measure what the services use, and show limits at work on a cluster
+	$(GO) test -tags e2e -count=1 -v -timeout 30m ./test/rightsizing
 
 ##@ Change it
 
@@ -68,6 +96,30 @@ check: generate-check lint test ## Everything a change must pass
 generate: $(BUILD)/image.binpb ## Generate Go, the HTTP gateway, OpenAPI and the generated docs
 	$(TOOL) buf generate $(BUILD)/image.binpb --template proto/buf.gen.yaml --path holdfast
 	$(GO) test ./pkg/apierror ./pkg/policy -run 'TestDocs' -update
+
+MIGRATIONS = $(addprefix ../,$(wildcard services/*/migrations))
+# Postgres' parser comes as WebAssembly, and as C for those who have cgo on.
+MIGRATIONLINT = cd tools && CGO_ENABLED=0 $(GO) run ./migrationlint
+
+.PHONY: migrations
+migrations: ## Lint every migration, and compare with the commit before (MIGRATIONS_AGAINST)
+	@$(MIGRATIONLINT) -against $(or $(MIGRATIONS_AGAINST),HEAD~1) $(MIGRATIONS)
+
+.PHONY: migrations-record
+migrations-record: ## Note new migrations in migrations.sum
+	@$(MIGRATIONLINT) -record $(MIGRATIONS)
+
+.PHONY: migrations-release
+migrations-release: ## Note that all migrations are released (VERSION=v1.2.0)
+	@$(MIGRATIONLINT) -release $(VERSION) $(MIGRATIONS)
+
+.PHONY: previous-release
+previous-release: ## Run the previous release's tests on this release's schema
+	@GO="$(GO)" tools/previous-release-tests
+
+.PHONY: metrics
+metrics: ## List again which metrics alerts and dashboards look at
+	cd test/deploy && $(GO) test ./observability -run UpToDate -update
 
 .PHONY: generate-check
 generate-check: ## Fail if generated files are stale, or an API change would break a client
@@ -81,8 +133,11 @@ $(BUILD)/image.binpb:
 .PHONY: lint
 lint: $(BUILD)/image.binpb ## Lint Go, protos and scripts
 	$(TOOL) buf lint $(BUILD)/image.binpb --config proto/buf.yaml --path holdfast
-	$(TOOL) golangci-lint run ./...
-	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files .ci/run tools/fuzz tools/bench tools/generate-check); \
+	$(TOOL) golangci-lint run --build-tags e2e,docker ./...
+	cd test/deploy && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
+	cd tools && CGO_ENABLED=0 $(GO) tool golangci-lint run --config ../.golangci.yml ./...
+	$(GO) tool -modfile=tools/actionlint/go.mod actionlint
+	@if command -v shellcheck >/dev/null; then shellcheck -x $$(git grep -lE "^\#!.*(ba)?sh$$"); \
 	else echo "make lint: no shellcheck here, scripts not checked"; fi
 
 .PHONY: format
