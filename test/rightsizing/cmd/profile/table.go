@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/test/drill"
@@ -60,6 +62,9 @@ func (t table) write(w io.Writer, held float64) error {
 		p := s.verdict.Phases[0]
 		fmt.Fprintf(w, "| %s | %d | %d | %.0f ms | %.0f ms | %.0f ms | %.0f ms |\n",
 			s.name, p.Sent, p.Failed, p.P50*1000, p.P99*1000, p.Max*1000, s.verdict.Late*1000)
+		for _, kind := range slices.Sorted(maps.Keys(s.verdict.Failed)) {
+			fmt.Fprintf(w, "| | | %d %s | | | | |\n", s.verdict.Failed[kind], kind)
+		}
 	}
 	return nil
 }
