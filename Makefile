@@ -38,7 +38,7 @@ bin/holdfast: # always asked: the Go build cache knows what is stale
 .PHONY: binaries
 binaries: bin/holdfast ## Build the command and every service's own binary into bin/
 	@for service in orders payments sandbox; do \
-		CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/$$service ./services/$$service/cmd/$$service; \
+		GO="$(GO)" VERSION="$(VERSION)" COMMIT="$(COMMIT)" deploy/images/compile $$service bin/$$service; \
 	done
 
 ##@ Prove it
@@ -49,8 +49,9 @@ ifndef RACE
 	@echo "make test: no C compiler, so without the race detector"
 endif
 	$(GO) test $(RACE) $(TESTFLAGS) ./...
-	cd test/deploy && $(GO) test $(TESTFLAGS) ./...
-	cd tools && CGO_ENABLED=0 $(GO) test $(TESTFLAGS) ./migrationlint
+# These look at files outside their modules, which Go's test cache does not see.
+	cd test/deploy && $(GO) test -count=1 $(TESTFLAGS) ./...
+	cd tools && CGO_ENABLED=0 $(GO) test -count=1 $(TESTFLAGS) ./migrationlint
 
 .PHONY: fuzz
 FUZZTIME ?= 20s
@@ -76,7 +77,7 @@ manifests: ## Build and check every overlay and component, and dry-run them wher
 
 .PHONY: docker-test
 docker-test: ## Test the images, and the platform under docker compose
-	$(GO) test -tags docker -count=1 -timeout 30m $(TESTFLAGS) ./test/images ./test/compose
+	$(GO) test -tags docker -p 1 -count=1 -timeout 30m $(TESTFLAGS) ./test/images ./test/compose
 
 .PHONY: e2e
 e2e: ## Deploy to a kind cluster under load: 10,000 requests a row, about an hour (e2e-short: minutes)
@@ -87,8 +88,12 @@ e2e-short: ## One rolling change, one blue/green switch and back, one control
 	@GO="$(GO)" HOLDFAST_E2E_SHORT=1 HOLDFAST_E2E_REQUESTS=1500 HOLDFAST_E2E_RATE=25 TESTFLAGS="$(TESTFLAGS)" tools/e2e
 
 .PHONY: rightsizing
-rightsizing: ## Measure what the services use, and show limits at work on a cluster
-	$(GO) test -tags e2e -count=1 -v -timeout 30m ./test/rightsizing
+rightsizing: ## Show on a cluster what limits do: OOM-killed, throttled, resized, and what saves a pod
+	@GO="$(GO)" TESTFLAGS="$(TESTFLAGS)" test/rightsizing/run
+
+.PHONY: profile
+profile: bin/holdfast ## Measure what requests and limits are derived from (PROFILEFLAGS)
+	@$(GO) run ./test/rightsizing/cmd/profile -holdfast bin/holdfast $(PROFILEFLAGS)
 
 ##@ Change it
 

@@ -44,7 +44,6 @@ func findBadMigrations(objects Objects) []string {
 		found.check(job.Spec.BackoffLimit != nil, "Job %s: no backoffLimit", job.Name)
 		found.check(job.Spec.ActiveDeadlineSeconds != nil, "Job %s: no activeDeadlineSeconds", job.Name)
 		found.check(job.Spec.TTLSecondsAfterFinished != nil, "Job %s: no ttlSecondsAfterFinished", job.Name)
-		found.check(environment(objects, c)["HOLDFAST_DATABASE_LOCK_TIMEOUT"] != "", "Job %s: no bound on waiting for a lock", job.Name)
 		for _, from := range c.EnvFrom {
 			found.check(from.ConfigMapRef == nil, "Job %s reads a ConfigMap: another setting would be another Job of the same name", job.Name)
 		}

@@ -23,7 +23,6 @@ var releaseControls = map[string][]control{
 		{mistake: "a Job that is tried for ever", make: func(o Objects) { jobOf(o, "orders").Spec.BackoffLimit = nil }, problem: "no backoffLimit"},
 		{mistake: "a Job that may hang", make: func(o Objects) { jobOf(o, "orders").Spec.ActiveDeadlineSeconds = nil }, problem: "no activeDeadlineSeconds"},
 		{mistake: "a Job that stays", make: func(o Objects) { jobOf(o, "orders").Spec.TTLSecondsAfterFinished = nil }, problem: "no ttlSecondsAfterFinished"},
-		{mistake: "a lock that is waited for without end", make: func(o Objects) { jobOf(o, "orders").Spec.Template.Spec.Containers[0].Env = nil }, problem: "no bound on waiting for a lock"},
 		{mistake: "settings that change under one name", make: func(o Objects) {
 			c := &jobOf(o, "orders").Spec.Template.Spec.Containers[0]
 			c.EnvFrom = containerOf(o, "orders").EnvFrom
