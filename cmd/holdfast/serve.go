@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+	"github.com/holdfast-dev/holdfast/pkg/resources"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	"github.com/holdfast-dev/holdfast/services/orders"
 	"github.com/holdfast-dev/holdfast/services/payments"
@@ -48,7 +49,7 @@ func parts() map[string]part {
 				defer stop()
 				return sandbox.Run(ctx, args, stdout, os.Stderr)
 			},
-			config: []any{sandbox.Config{}},
+			config: []any{sandbox.Config{}, resources.Config{}},
 		},
 	}
 }
