@@ -35,7 +35,7 @@ var capacityControls = map[string][]control{
 		{mistake: "no memory limit", make: func(o Objects) { delete(containerOf(o, "orders").Resources.Limits, corev1.ResourceMemory) }, problem: "limited to 0"},
 		{mistake: "memory that is promised to nobody", make: func(o Objects) {
 			containerOf(o, "orders").Resources.Requests[corev1.ResourceMemory] = resource.MustParse("64Mi")
-		}, problem: "requests 64Mi of memory and is limited to 128Mi"},
+		}, problem: "requests 64Mi of memory and is limited to 256Mi"},
 		{mistake: "no request for CPU", make: func(o Objects) { delete(containerOf(o, "sandbox").Resources.Requests, corev1.ResourceCPU) }, problem: "requests no CPU"},
 		{mistake: "a CPU limit beside the request", make: func(o Objects) {
 			containerOf(o, "orders").Resources.Limits[corev1.ResourceCPU] = resource.MustParse("2")
