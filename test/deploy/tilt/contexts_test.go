@@ -29,17 +29,17 @@ func TestOnlyLocalClustersAndNamedOnesAreTouched(t *testing.T) {
 		"OrbStack":              {context: "orbstack"},
 		"local with a registry": {context: "kind-kind", settings: map[string]string{"registry": registry}, registry: registry},
 		"named, with a registry": {
-			context:  "lab.example.com",
-			settings: map[string]string{"allow-context": "lab.example.com", "registry": registry},
-			allows:   []string{"lab.example.com"}, registry: registry,
+			context:  "homelab.example.com",
+			settings: map[string]string{"allow-context": "homelab.example.com", "registry": registry},
+			allows:   []string{"homelab.example.com"}, registry: registry,
 		},
 
 		"production":                {context: "arn:aws:eks:eu-central-1:1:cluster/production", refused: "--allow-context="},
 		"a name that only contains": {context: "production-kind-1", refused: "--allow-context="},
 		"a name that only begins":   {context: "minikube-but-remote", refused: "--allow-context="},
 		"no context":                {context: "", refused: "no Kubernetes context"},
-		"another one was named":     {context: "production", settings: map[string]string{"allow-context": "lab", "registry": registry}, refused: "--allow-context=production"},
-		"named, without a registry": {context: "lab", settings: map[string]string{"allow-context": "lab"}, refused: "--registry="},
+		"another one was named":     {context: "production", settings: map[string]string{"allow-context": "homelab", "registry": registry}, refused: "--allow-context=production"},
+		"named, without a registry": {context: "homelab", settings: map[string]string{"allow-context": "homelab"}, refused: "--registry="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := upOnKind()
