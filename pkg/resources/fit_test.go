@@ -2,6 +2,7 @@ package resources
 
 import (
 	"bytes"
+	"io/fs"
 	"log/slog"
 	"math"
 	"strings"
@@ -36,12 +37,21 @@ func container(limit string) *fake {
 }
 
 func (f *fake) resize(limit string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.files["sys/fs/cgroup/memory.max"] = &fstest.MapFile{Data: []byte(limit + "\n")}
+}
+
+// Open implements fs.FS: files are read while they change.
+func (f *fake) Open(name string) (fs.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.files.Open(name)
 }
 
 func (f *fake) fit(cfg Config) *Fitted {
 	return fit(cfg, slog.New(slog.NewJSONHandler(f, nil)), machine{
-		root: f.files, cpus: f.cpus, maxProcs: f.maxProcs, memoryLimit: f.memoryLimit, followInterval: followEvery,
+		root: f, cpus: f.cpus, maxProcs: f.maxProcs, memoryLimit: f.memoryLimit, followInterval: followEvery,
 	})
 }
 
