@@ -248,7 +248,8 @@ func TestMigrationControlAPlainRenameFailsTheReleaseThatServes(t *testing.T) {
 	serving.requireNoFailure(t)
 	_, err := r.Pool.Exec(t.Context(), `ALTER TABLE order_lines RENAME COLUMN unit_price TO unit_price_minor`)
 	require.NoError(t, err)
-	serving.requireFailures(t, `column "unit_price" of relation "order_lines" does not exist`)
+	// Whichever of its statements comes first: reading, or writing.
+	serving.requireFailures(t, `column "unit_price"`)
 }
 
 func TestMigrationControlAContractBeforeItsTimeFailsTheReleaseThatServes(t *testing.T) {
