@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,11 +90,11 @@ func (c *cluster) mustScript(name string, args ...string) string {
 // run returns what a command prints; its error has what it says is wrong.
 func run(_ context.Context, cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, io.MultiWriter(&stderr)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return stdout.String(), fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, stdout.String(), stderr.String())
 	}
-	return stdout.String() + stderr.String(), nil
+	return stdout.String(), nil // kubectl warns on the other
 }
 
 // start brings the overlay up from nothing, in the given version.
