@@ -29,6 +29,8 @@ render() {
 	[[ -d $overlay ]] || overlay=$ROOT/deploy/overlays/$overlay
 	[[ -f $overlay/kustomization.yaml ]] || { say "there is no overlay $1"; return 1; }
 	mkdir -p "$ROOT/.build"
+	# Inside the checkout, because kustomize takes relative paths only; what an
+	# interrupt leaves there goes with `make clean`.
 	dir=$(mktemp -d "$ROOT/.build/render.XXXXXX")
 	{
 		echo "namespace: $NAMESPACE"
@@ -82,7 +84,7 @@ set_up() {
 	local object
 	object=$(cat)
 	[[ -n $object ]] || return 0
-	if ! k get "$1" >/dev/null 2>&1; then
+	if [[ -z $(k get "$1" --ignore-not-found -o name) ]]; then
 		printf '%s\n' "$object" | k apply -f - >&2
 	fi
 	k rollout status "$1" --timeout "$TIMEOUT" >&2
@@ -101,13 +103,14 @@ migrate() {
 	only Job <"$objects" | k apply -f - >&2
 	for job in $(names Job <"$objects"); do
 		await_job "$job" || {
-			k logs "job/$job" --tail=20 >&2 || true
+			k logs "job/$job" --tail=20 >&2 || true # its pod may be gone; the failure is told all the same
 			return 1
 		}
 	done
 }
 
-condition() { k get job "$1" -o "jsonpath={.status.conditions[?(@.type==\"$2\")].status}" 2>/dev/null || true; }
+# condition JOB TYPE prints whether the Job has it; nothing if there is no such Job.
+condition() { k get job "$1" --ignore-not-found -o "jsonpath={.status.conditions[?(@.type==\"$2\")].status}"; }
 
 await_job() {
 	local job=$1 end=$((SECONDS + ${TIMEOUT%s}))
@@ -122,4 +125,4 @@ await_job() {
 
 # revision DEPLOYMENT prints the revision that is rolled out; nothing if there is
 # no such Deployment yet.
-revision() { k get deployment "$1" -o 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}' 2>/dev/null || true; }
+revision() { k get deployment "$1" --ignore-not-found -o 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'; }
