@@ -62,7 +62,7 @@ func newInstruments(m metric.Meter) *instruments {
 		metric.WithDescription("Keyed requests by what the key decided."))
 	i.missingPartitions, _ = m.Int64Counter("holdfast_idempotency_missing_partitions",
 		metric.WithDescription("Keys refused for want of a partition inside the window. Alert: maintenance does not run."))
-	i.missingPartitions.Add(context.Background(), 0) // a rate needs a beginning
+	i.missingPartitions.Add(context.Background(), 0) // a rate needs a beginning; no request is behind it
 	i.takeovers, _ = m.Int64Counter("holdfast_idempotency_takeovers",
 		metric.WithDescription("Undecided keys that the completer took over, by result."))
 	i.partitionsUntil, _ = m.Int64Gauge("holdfast_idempotency_partitions_until_timestamp_seconds",

@@ -32,6 +32,7 @@ func TestADrainIsSeenWhileItLastsAndCountedWhenItEnds(t *testing.T) {
 	client := i.client()
 	cut := make(chan error, 1)
 	go func() {
+		// Only the drain may cut it off.
 		_, err := client.GetOrder(context.Background(), &ordersv1.GetOrderRequest{Id: orderStuck})
 		cut <- err
 	}()

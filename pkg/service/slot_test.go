@@ -32,7 +32,7 @@ func TestOnlyTheActiveSlotWorks(t *testing.T) {
 		var w working
 		force := &workforce{log: discard, workers: slot{name: name, file: file, log: discard, every: time.Millisecond}.gate([]Worker{w.worker()})}
 		force.start(t.Context())
-		t.Cleanup(func() { require.NoError(t, force.stop()(context.Background())) })
+		t.Cleanup(func() { require.NoError(t, force.stop()(context.Background())) }) // the test's context has ended by then
 		return &w
 	}
 	blue, green := start("blue"), start("green")

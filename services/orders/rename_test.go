@@ -107,7 +107,7 @@ func (r *renaming) serve(t *testing.T, rel release) *serving {
 	pool, err := pgxpool.New(t.Context(), r.URL) // every release has connections of its own
 	require.NoError(t, err)
 	s := &serving{release: rel}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) // ended by stop: the test's own end must not fail a request
 	var workers sync.WaitGroup
 	for range 3 {
 		workers.Go(func() {
@@ -131,7 +131,7 @@ func (r *renaming) serve(t *testing.T, rel release) *serving {
 
 // request places an order, and reads one.
 func (r *renaming) request(rel release, pool *pgxpool.Pool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // a request that was begun is finished
 	defer cancel()
 	r.mu.Lock()
 	n := len(r.placed)

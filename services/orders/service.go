@@ -90,6 +90,7 @@ func dialPayments(
 
 // readFlags has the flags that are built in, and over them those of a file.
 func readFlags(lifecycle fx.Lifecycle, cfg flags.Config, log *slog.Logger) (*flags.Flags, error) {
+	// A constructor has no context: it reads one file, and asks nobody.
 	features, err := flags.New(context.Background(), cfg, builtInFlags, log)
 	if err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func (s *shop) buy(ctx context.Context) {
 		body, retry, err := s.order(ctx, key)
 		took := time.Since(began)
 		if err != nil && retry && took < window {
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond) // the client's own pause between two tries
 			continue
 		}
 		var known acknowledged
@@ -152,7 +152,7 @@ func read(key, body string) (acknowledged, error) {
 
 // paid asks for an order until it is paid, or the window is over.
 func (s *shop) paid(ctx context.Context, id string) error {
-	for began := time.Now(); ; time.Sleep(200 * time.Millisecond) {
+	for began := time.Now(); ; time.Sleep(200 * time.Millisecond) { // there is only asking again
 		status, body, err := s.send(ctx, http.MethodGet, "/v1/orders/"+id, "", "")
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("%d: %s", status, body)

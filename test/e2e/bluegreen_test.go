@@ -91,9 +91,7 @@ func (c *cluster) interruptedSwitch() {
 // Without the drain, connections that exist stay on the old colour: the switch
 // of a Service moves new ones only.
 func TestWithoutTheDrainTheOldColourKeepsItsConnections(t *testing.T) {
-	if short(t) {
-		t.Skip("HOLDFAST_E2E_SHORT leaves this to the long run")
-	}
+	longRunOnly(t)
 	c := newCluster(t)
 	c.start("blue-green", v1)
 	l := c.visit()
@@ -113,9 +111,7 @@ func TestWithoutTheDrainTheOldColourKeepsItsConnections(t *testing.T) {
 
 // TestAFailingSmokeTestLeavesBlueServing: the next version refuses every order.
 func TestAFailingSmokeTestLeavesBlueServing(t *testing.T) {
-	if short(t) {
-		t.Skip("HOLDFAST_E2E_SHORT leaves this to the long run")
-	}
+	longRunOnly(t)
 	c := newCluster(t)
 	c.start("blue-green", v1)
 	l := c.visit()

@@ -14,6 +14,15 @@ import (
 // short leaves out all rows but the first, for a run in minutes.
 func short(t *testing.T) bool { return number(t, "HOLDFAST_E2E_SHORT", 0) != 0 }
 
+// longRunOnly is for tests that CI has no time for. No claim rests on them there:
+// theirs say "not run here" (docs/claims.yaml).
+func longRunOnly(t *testing.T) {
+	t.Helper()
+	if short(t) {
+		t.Skip("HOLDFAST_E2E_SHORT leaves this to the long run")
+	}
+}
+
 // TestNoChangeIsNoticed does every change that a running platform sees in its
 // life. None may fail a request of a client that never tries again.
 func TestNoChangeIsNoticed(t *testing.T) {
@@ -110,9 +119,7 @@ func (c *cluster) gone(deployments []string, n int) {
 // TestABadReleaseStopsByItself: whatever is wrong with a release, nobody outside
 // notices, and deploy/release puts back what was there.
 func TestABadReleaseStopsByItself(t *testing.T) {
-	if short(t) {
-		t.Skip("HOLDFAST_E2E_SHORT leaves this to the long run")
-	}
+	longRunOnly(t)
 	c := newCluster(t)
 	c.start("rolling", v1)
 	l := c.visit()
