@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+	"github.com/holdfast-dev/holdfast/pkg/localport"
 )
 
 // frontOptions are the flags of front.
@@ -82,26 +83,14 @@ func serveFront(drain, force context.Context, o frontOptions, c *console) error 
 // answers for itself, and a front that was taken away with one of them could no
 // longer pass requests on to the others.
 func frontHealth(ctx context.Context, addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("address %q: %w", addr, err)
-	}
-	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
-		host = "127.0.0.1"
-	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/", nil)
+	code, _, err := localport.Ask(ctx, http.MethodGet, addr, "/")
 	if err != nil {
-		return fmt.Errorf("ask the front port: %w", err)
+		return fmt.Errorf("asking the front port: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("the front port does not answer: %w", err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the front port answers %s", response.Status)
+	if code != http.StatusOK {
+		return fmt.Errorf("the front port answers %d", code)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"runtime"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/localport"
 	"github.com/holdfast-dev/holdfast/pkg/postgres"
 )
 
@@ -128,7 +128,7 @@ func runHealth(ctx context.Context, def Definition, o options, args []string) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	code, body, err := ask(ctx, http.MethodGet, cfg.ProbeAddr, path)
+	code, body, err := localport.Ask(ctx, http.MethodGet, cfg.ProbeAddr, path)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func runDrain(ctx context.Context, def Definition, o options, method string, std
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.DrainCap+cfg.StopWorkers+stopMargin)
 	defer cancel()
-	code, body, err := ask(ctx, method, cfg.AdminAddr, "/drain")
+	code, body, err := localport.Ask(ctx, method, cfg.AdminAddr, "/drain")
 	if err != nil {
 		return err
 	}
@@ -160,30 +160,4 @@ func runDrain(ctx context.Context, def Definition, o options, method string, std
 	}
 	_, err = fmt.Fprintf(stdout, "%s is %s\n", def.Name, answer.State)
 	return err
-}
-
-// ask sends one request to a port of the service that runs on this machine.
-func ask(ctx context.Context, method, address, path string) (code int, body []byte, err error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return 0, nil, fmt.Errorf("address %q: %w", address, err)
-	}
-	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
-		host = "127.0.0.1"
-	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, http.NoBody)
-	if err != nil {
-		return 0, nil, fmt.Errorf("address %q: %w", address, err)
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, nil, fmt.Errorf("the service does not answer: %w", err)
-	}
-	defer response.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(response.Body, 1<<16))
-	if err != nil {
-		return 0, nil, fmt.Errorf("reading the service's answer: %w", err)
-	}
-	return response.StatusCode, body, nil
 }

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/localport"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 )
 
@@ -70,7 +71,7 @@ func (p *pair) balance(t *testing.T) {
 func (p *pair) poll(ctx context.Context) {
 	var ready []string
 	for _, c := range []*child{p.leaving, p.staying} {
-		code, _, err := ask(ctx, http.MethodGet, c.Probe, "/readyz")
+		code, _, err := localport.Ask(ctx, http.MethodGet, c.Probe, "/readyz")
 		if err == nil && code == http.StatusOK {
 			ready = append(ready, c.HTTP)
 		}
@@ -206,7 +207,7 @@ func TestASecondSignalForcesEvenWhenAHandlerIsDeaf(t *testing.T) {
 		failed <- err
 	}()
 	eventually(t, func() bool {
-		_, _, err := ask(t.Context(), http.MethodGet, c.Probe, "/livez")
+		_, _, err := localport.Ask(t.Context(), http.MethodGet, c.Probe, "/livez")
 		return err == nil && conn.GetState().String() == "READY"
 	}, "connected")
 	require.NoError(t, c.Process.Signal(syscall.SIGTERM))

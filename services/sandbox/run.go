@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/localport"
 	"github.com/holdfast-dev/holdfast/pkg/resources"
 )
 
@@ -73,26 +73,14 @@ func Run(ctx context.Context, args []string, stdout, logs io.Writer) error {
 
 // ask sends one request to a port of the sandbox on this machine.
 func ask(ctx context.Context, method, addr, path string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("address %q: %w", addr, err)
-	}
-	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
-		host = "127.0.0.1"
-	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, nil)
+	code, _, err := localport.Ask(ctx, method, addr, path)
 	if err != nil {
-		return err
+		return fmt.Errorf("asking the sandbox: %w", err)
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("the sandbox does not answer: %w", err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode >= 300 {
-		return fmt.Errorf("the sandbox answers %s", response.Status)
+	if code >= 300 {
+		return fmt.Errorf("the sandbox answers %d", code)
 	}
 	return nil
 }
