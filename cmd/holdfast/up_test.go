@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,30 +21,13 @@ import (
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 )
-
-// transcript is what a command prints, as far as it got.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (p *transcript) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.Write(b)
-}
-
-func (p *transcript) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.String()
-}
 
 // running is `holdfast up` as a process.
 type running struct {
 	cmd    *exec.Cmd
-	output *transcript
+	output *logtest.Buffer
 	url    string
 	data   string
 }
@@ -55,7 +36,7 @@ type running struct {
 // else's ports are in the way: it takes the next free ones.
 func startUp(t testing.TB, args ...string) *running {
 	t.Helper()
-	r := &running{cmd: exec.Command(built(t), append([]string{"up", "--port", "0"}, args...)...), output: &transcript{}}
+	r := &running{cmd: exec.Command(built(t), append([]string{"up", "--port", "0"}, args...)...), output: &logtest.Buffer{}}
 	r.cmd.Stdout, r.cmd.Stderr = r.output, r.output
 	r.cmd.Env = append(os.Environ(), "HOLDFAST_DATABASE_URL=") // always one of its own
 	require.NoError(t, r.cmd.Start())

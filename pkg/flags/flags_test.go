@@ -1,42 +1,24 @@
 package flags
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/open-feature/go-sdk/openfeature"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func at(percentage string) string { return strings.Replace(good, "12.5", percentage, 1) }
-
-// log keeps what was logged.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(line)
-}
-
-func (l *log) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), text)
-}
 
 // mounted is a file as Kubernetes mounts a ConfigMap: a link to a folder that
 // is swapped for a link to another.
@@ -65,9 +47,9 @@ func (m *mounted) swap(content string) {
 	}
 }
 
-func open(t *testing.T, file string) (*Flags, *log) {
+func open(t *testing.T, file string) (*Flags, *logtest.Buffer) {
 	t.Helper()
-	logged := &log{}
+	logged := &logtest.Buffer{}
 	f, err := New(t.Context(), Config{File: file}, []byte(at("0")), slog.New(slog.NewTextHandler(logged, nil)))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close(context.WithoutCancel(t.Context()))) })
@@ -89,7 +71,7 @@ func TestTheFileIsReadAgainWhenItIsSwapped(t *testing.T) {
 	eventually(t, func() bool { return f.On(t.Context(), "some-flag", "acme") })
 	file.swap(at("0"))
 	eventually(t, func() bool { return !f.On(t.Context(), "some-flag", "acme") })
-	require.Equal(t, 3, logged.count("read the feature flags"))
+	require.Equal(t, 3, logged.Count("read the feature flags"))
 }
 
 func TestABadFileKeepsWhatHeldBeforeAndSaysSoOnce(t *testing.T) {
@@ -98,7 +80,7 @@ func TestABadFileKeepsWhatHeldBeforeAndSaysSoOnce(t *testing.T) {
 	mount.swap(at("100"))
 	builtIn, err := Parse([]byte(good))
 	require.NoError(t, err)
-	logged := &log{}
+	logged := &logtest.Buffer{}
 	f := openFile(mount.path(), builtIn, slog.New(slog.NewTextHandler(logged, nil)))
 	percentage := func() float64 {
 		f.reload()
@@ -111,7 +93,7 @@ func TestABadFileKeepsWhatHeldBeforeAndSaysSoOnce(t *testing.T) {
 		for range 3 {
 			require.InDelta(t, 50, percentage(), 0)
 		}
-		require.Equal(t, i+1, logged.count("cannot be read; what held before holds"))
+		require.Equal(t, i+1, logged.Count("cannot be read; what held before holds"))
 	}
 	mount.swap(at("25"))
 	require.InDelta(t, 25, percentage(), 0)
@@ -123,7 +105,7 @@ func TestAServiceStartsWithoutItsFile(t *testing.T) {
 	t.Parallel()
 	f, logged := open(t, filepath.Join(t.TempDir(), "none.yaml"))
 	require.False(t, f.On(t.Context(), "some-flag", "acme"))
-	require.Equal(t, 1, logged.count("cannot be read"))
+	require.Equal(t, 1, logged.Count("cannot be read"))
 }
 
 // TestReleasesShareAFile: while one is rolled out, both read it.
@@ -138,7 +120,7 @@ func TestReleasesShareAFile(t *testing.T) {
 
 func TestAFlagThatCannotBeAskedForIsOff(t *testing.T) {
 	t.Parallel()
-	logged := &log{}
+	logged := &logtest.Buffer{}
 	f, err := New(t.Context(), Config{}, []byte(at("100")), slog.New(slog.NewTextHandler(logged, nil)))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.Close(context.WithoutCancel(t.Context()))) }()

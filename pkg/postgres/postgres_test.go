@@ -1,10 +1,8 @@
 package postgres_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/postgres"
+	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -59,22 +58,7 @@ func requireReason(t *testing.T, want apierror.Reason, err error) {
 }
 
 // logbook is a log that tests read.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logbook struct{ logtest.Buffer }
 
 func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 )
 
 // serveAsProcess is main of a service, with what only tests may set.
@@ -25,7 +27,7 @@ func serveAsProcess() {
 type child struct {
 	Addresses
 	*exec.Cmd
-	stderr *lockedBuffer
+	stderr *logtest.Buffer
 	exited chan struct{} // closed after Wait
 }
 
@@ -56,7 +58,7 @@ func spawn(t *testing.T, changes ...string) *child {
 // command is the test binary as a service, not started yet.
 func command(t *testing.T, changes ...string) *child {
 	t.Helper()
-	c := &child{Cmd: exec.Command(os.Args[0]), stderr: &lockedBuffer{}, exited: make(chan struct{})}
+	c := &child{Cmd: exec.Command(os.Args[0]), stderr: &logtest.Buffer{}, exited: make(chan struct{})}
 	c.Env = append(os.Environ(), "HOLDFAST_TEST_PROCESS=1")
 	for name, value := range environment(changes...) {
 		c.Env = append(c.Env, name+"="+value)

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -26,6 +25,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 	_ "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1" // orders call payments, and policies look there
 )
@@ -202,7 +202,7 @@ func environment(changes ...string) map[string]string {
 type instance struct {
 	Addresses
 	t    *testing.T
-	logs *lockedBuffer
+	logs *logtest.Buffer
 	stop context.CancelFunc
 	done chan error
 	once sync.Once
@@ -222,7 +222,7 @@ func start(t *testing.T, def Definition, changes ...string) *instance {
 func launch(t *testing.T, def Definition, changes ...string) *instance {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	i := &instance{t: t, logs: &lockedBuffer{}, stop: stop, done: make(chan error, 1)}
+	i := &instance{t: t, logs: &logtest.Buffer{}, stop: stop, done: make(chan error, 1)}
 	ready := make(chan Addresses, 1)
 	go func() {
 		i.done <- Run(ctx, def, nil, io.Discard, WithEnvironment(environment(changes...)), WithLogs(i.logs),
@@ -308,21 +308,3 @@ var discard = slog.New(slog.DiscardHandler)
 
 // lonely uses each connection once.
 var lonely = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
-
-// lockedBuffer collects logs.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}

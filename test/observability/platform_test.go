@@ -1,12 +1,10 @@
 package observability
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest"
+	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 )
 
 // bound is for how long anything may take to start, to stop or to be seen.
@@ -67,7 +66,7 @@ func start(t *testing.T) *platform {
 // launch starts one service and waits until it is ready.
 func launch(t *testing.T, name string, variables []string, ready string) {
 	t.Helper()
-	output := &output{}
+	output := &logtest.Buffer{}
 	process, err := local.Start(local.Command{Name: name, Args: []string{"serve", name}, Env: variables, Output: output})
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -156,22 +155,4 @@ func (p *platform) metrics(t *testing.T, service string) []byte {
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	return body
-}
-
-// output keeps what a process says.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

@@ -12,12 +12,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 	"github.com/holdfast-dev/holdfast/test/drill"
 )
 
@@ -34,7 +34,7 @@ type platform interface {
 // localPlatform is `holdfast up` as a process, and what that has started.
 type localPlatform struct {
 	up     *exec.Cmd
-	output *transcript
+	output *logtest.Buffer
 	all    []observed
 	front  service
 }
@@ -64,27 +64,9 @@ type service struct {
 	probe      string // "" if it has no metrics
 }
 
-// transcript is what a process prints, as far as it got.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (t *transcript) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.Write(b)
-}
-
-func (t *transcript) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.String()
-}
-
 // startPlatform returns when everything is ready.
 func startPlatform(ctx context.Context, holdfast, goMemLimit string) (_ *localPlatform, err error) {
-	p := &localPlatform{output: &transcript{}}
+	p := &localPlatform{output: &logtest.Buffer{}}
 	p.up = exec.Command(holdfast, "up", "--ephemeral", "--port", "0") //nolint:noctx // it is drained, not killed
 	p.up.Stdout, p.up.Stderr = p.output, p.output
 	// A database of its own; and two threads, as in a pod with a request of one
