@@ -107,7 +107,7 @@ func (s *KeySet) reload() {
 	}
 	defer s.reading.Unlock()
 	s.checked.Store(time.Now().UnixNano())
-	if version, err := versionOf(s.file); err == nil && version == s.version {
+	if version, err := config.FileVersion(s.file); err == nil && version == s.version {
 		return
 	}
 	if err := s.read(); err != nil {
@@ -121,8 +121,7 @@ func (s *KeySet) read() error {
 	s.checked.Store(time.Now().UnixNano())
 	var stored []StoredKey
 	if s.file != "" {
-		// Before the content: a change in between is then seen next time.
-		version, err := versionOf(s.file)
+		version, err := config.FileVersion(s.file)
 		if err != nil {
 			return fmt.Errorf("key file: %w", err)
 		}
@@ -160,16 +159,6 @@ func (s *KeySet) read() error {
 	}
 	s.keys.Store(&keys)
 	return nil
-}
-
-// versionOf changes when the file does. Kubernetes swaps a link to mount a new
-// version of a Secret, and Stat follows it.
-func versionOf(file string) (string, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprint(info.ModTime().UnixNano(), info.Size()), nil
 }
 
 func readKeys(file string) ([]StoredKey, error) {

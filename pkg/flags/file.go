@@ -2,12 +2,13 @@ package flags
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/pkg/config"
 )
 
 // Config is where the flags of a process are.
@@ -66,8 +67,7 @@ func (f *file) reload() {
 	if f.path == "" {
 		return
 	}
-	// Before the content: a change in between is then seen next time.
-	version, err := versionOf(f.path)
+	version, err := config.FileVersion(f.path)
 	if version == f.version {
 		return
 	}
@@ -100,15 +100,4 @@ func (f *file) read() error {
 	f.current.Store(&next)
 	f.log.Info("read the feature flags", shares...)
 	return nil
-}
-
-// versionOf changes when the file does, or comes, or goes: then it is "gone",
-// which is reported once. Kubernetes swaps a link to mount a new version of a
-// ConfigMap, and Stat follows it.
-func versionOf(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "gone", err
-	}
-	return fmt.Sprint(info.ModTime().UnixNano(), info.Size()), nil
 }
