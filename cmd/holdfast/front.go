@@ -44,6 +44,12 @@ func newFront(services map[string]local.Addresses) *front {
 	return f
 }
 
+// newFrontServer serves the front of services at these addresses. There is no
+// limit on an answer: a stream may last.
+func newFrontServer(services map[string]local.Addresses) *http.Server {
+	return &http.Server{Handler: newFront(services), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second}
+}
+
 // ServeHTTP passes the request on to the service whose path it is.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, route := range routes {

@@ -55,13 +55,9 @@ func serveFront(drain, force context.Context, o frontOptions, c *console) error 
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	server := &http.Server{
-		Handler: newFront(map[string]local.Addresses{
-			local.Orders: {HTTP: o.orders}, local.Payments: {HTTP: o.payments},
-		}),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       75 * time.Second,
-	}
+	server := newFrontServer(map[string]local.Addresses{
+		local.Orders: {HTTP: o.orders}, local.Payments: {HTTP: o.payments},
+	})
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve(listener) }() // ends when the server is shut down or closed
 	c.step("everything is at http://%s", listener.Addr())

@@ -203,11 +203,7 @@ func (p *platform) startFront(ctx context.Context, port int) error {
 		p.console.step("port %d is taken: using %d", port, at.Port)
 	}
 	p.frontURL = fmt.Sprintf("http://localhost:%d", at.Port)
-	p.front = &http.Server{
-		Handler:           newFront(p.addresses),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       75 * time.Second,
-	}
+	p.front = newFrontServer(p.addresses)
 	go func() { // ends when stop shuts the server down
 		if err := p.front.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			p.serving <- err
