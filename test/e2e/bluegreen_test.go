@@ -94,7 +94,7 @@ func TestWithoutTheDrainTheOldColourKeepsItsConnections(t *testing.T) {
 	longRunOnly(t)
 	c := newCluster(t)
 	c.start("blue-green", v1)
-	l := c.visit()
+	l := c.control()
 	c.must("set", "image", "deployment/orders-green", "orders=holdfast/orders:"+v2)
 	c.must("scale", "deployment/orders-green", "--replicas=3")
 	c.rolledOut("orders-green")

@@ -63,7 +63,7 @@ func TestWithoutItsSafeguardsARestartIsNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.t = t
 			c.start(c.overlay("control", without), v1)
-			l := c.visit()
+			l := c.control()
 			p := l.during("restart", func() {
 				// One restart can be lucky.
 				for range 3 {

@@ -70,6 +70,15 @@ func (c *cluster) visit() *load {
 	return l
 }
 
+// control is visit for what must fail: one failure is enough, so that the phases
+// need no more requests than a change takes.
+func (c *cluster) control() *load {
+	c.t.Helper()
+	l := c.visit()
+	l.requests = min(l.requests, 20*l.rate)
+	return l
+}
+
 // fixedNode is the node of Postgres, of which there is one only: it is not
 // drained, and what must not move goes there, too.
 func (c *cluster) fixedNode() string {
