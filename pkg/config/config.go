@@ -7,6 +7,7 @@
 //	envDefault:"…"      its default
 //	doc:"…"             what it means, for people
 //	secret:"true"       its value is never printed
+//	envPrefix:"…"       of a struct: what its variables begin with
 //
 // A struct with a method Validate() error is asked after it was read. There are
 // no files, no flags and no other names: what a process was told can be read in
@@ -62,32 +63,37 @@ func load(into any, from map[string]string) error {
 	if !errors.As(err, &all) {
 		return fmt.Errorf("reading the environment into %T: %w", into, err)
 	}
-	variables := Describe(reflect.ValueOf(into).Elem().Interface())
 	var problems []error
 	for _, problem := range all.Errors {
-		problems = append(problems, explain(problem, variables, reflect.TypeOf(into).Elem(), from))
+		problems = append(problems, explain(problem, fieldsOf(reflect.TypeOf(into).Elem(), ""), from))
 	}
 	return errors.Join(problems...)
 }
 
 // explain turns an error of the parser, which names Go fields, into one that
-// names the variable.
-func explain(problem error, variables []Variable, in reflect.Type, from map[string]string) error {
+// names the variable. Structs that are read twice, with two prefixes, have two
+// variables of one field; the one that is wrong is among those that are set.
+func explain(problem error, fields []field, from map[string]string) error {
 	var parse env.ParseError
 	if !errors.As(problem, &parse) {
 		return problem // missing or empty: names the variable itself
 	}
-	field, ok := in.FieldByName(parse.Name)
-	if !ok {
-		return errors.New("a variable has a value of the wrong kind")
-	}
-	name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
-	for _, v := range variables {
-		if v.Name == name && !v.Secret {
-			return fmt.Errorf("%s is %q, must be %s", name, from[name], kindOf(field.Type))
+	var wrong []string
+	for _, f := range fields {
+		value, set := from[f.variable]
+		if f.Name != parse.Name || !set {
+			continue
+		}
+		if f.Tag.Get("secret") == "true" {
+			wrong = append(wrong, fmt.Sprintf("%s must be %s", f.variable, kindOf(f.Type)))
+		} else {
+			wrong = append(wrong, fmt.Sprintf("%s is %q, must be %s", f.variable, value, kindOf(f.Type)))
 		}
 	}
-	return fmt.Errorf("%s must be %s", name, kindOf(field.Type))
+	if len(wrong) == 0 {
+		return errors.New("a variable has a value of the wrong kind")
+	}
+	return errors.New(strings.Join(wrong, ", or "))
 }
 
 // kindOf says in words what values a type takes.

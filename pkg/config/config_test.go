@@ -89,3 +89,27 @@ func TestDescribeListsEachVariableOnceByName(t *testing.T) {
 	require.Equal(t, config.Variable{Name: "HOLDFAST_PATIENCE", Default: "2s", Doc: "how long it waits"}, variables[4])
 	require.True(t, variables[3].Secret)
 }
+
+type peer struct {
+	Patience time.Duration `env:"PATIENCE" envDefault:"1s" doc:"how long it waits"`
+}
+
+type twoPeers struct {
+	First  peer `envPrefix:"HOLDFAST_FIRST_"`
+	Second peer `envPrefix:"HOLDFAST_SECOND_"`
+}
+
+// TestOneStructServesTwoPrefixes: both are read, listed, and named when wrong.
+func TestOneStructServesTwoPrefixes(t *testing.T) {
+	p, err := config.Load[twoPeers](map[string]string{"HOLDFAST_SECOND_PATIENCE": "2s"})
+	require.NoError(t, err)
+	require.Equal(t, twoPeers{First: peer{time.Second}, Second: peer{2 * time.Second}}, p)
+
+	require.Equal(t, []config.Variable{
+		{Name: "HOLDFAST_FIRST_PATIENCE", Default: "1s", Doc: "how long it waits"},
+		{Name: "HOLDFAST_SECOND_PATIENCE", Default: "1s", Doc: "how long it waits"},
+	}, config.Describe(twoPeers{}))
+
+	_, err = config.Load[twoPeers](map[string]string{"HOLDFAST_SECOND_PATIENCE": "long"})
+	require.EqualError(t, err, `HOLDFAST_SECOND_PATIENCE is "long", must be a duration such as 1500ms or 2s`)
+}

@@ -31,17 +31,35 @@ func Describe(structs ...any) []Variable {
 
 func describe(t reflect.Type) []Variable {
 	var variables []Variable
-	for _, field := range reflect.VisibleFields(t) {
-		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
-		if name == "" || name == "-" {
-			continue
-		}
+	for _, f := range fieldsOf(t, "") {
 		variables = append(variables, Variable{
-			Name:    name,
-			Default: field.Tag.Get("envDefault"),
-			Doc:     field.Tag.Get("doc"),
-			Secret:  field.Tag.Get("secret") == "true",
+			Name:    f.variable,
+			Default: f.Tag.Get("envDefault"),
+			Doc:     f.Tag.Get("doc"),
+			Secret:  f.Tag.Get("secret") == "true",
 		})
 	}
 	return variables
+}
+
+// field is a field that is read from a variable.
+type field struct {
+	reflect.StructField
+	variable string
+}
+
+// fieldsOf lists the fields that are read from the environment, those of structs
+// with a prefix included.
+func fieldsOf(t reflect.Type, prefix string) []field {
+	var fields []field
+	for _, f := range reflect.VisibleFields(t) {
+		if inner, ok := f.Tag.Lookup("envPrefix"); ok && f.Type.Kind() == reflect.Struct {
+			fields = append(fields, fieldsOf(f.Type, prefix+inner)...)
+			continue
+		}
+		if name, _, _ := strings.Cut(f.Tag.Get("env"), ","); name != "" && name != "-" {
+			fields = append(fields, field{f, prefix + name})
+		}
+	}
+	return fields
 }
