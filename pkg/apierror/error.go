@@ -171,12 +171,19 @@ const metadataRetry = "retry"
 // ReasonOf returns the reason of an error that has one: an [*Error], or a
 // status that carries our ErrorInfo, such as an answer of another service.
 func ReasonOf(err error) (Reason, bool) {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.reason, true
-	}
-	if e := fromStatus(err); e != nil {
+	if e, ok := Typed(err); ok {
 		return e.reason, true
 	}
 	return "", false
+}
+
+// Typed returns the error of ours that is inside err, be it an [*Error] or a
+// status that carries our ErrorInfo. Unlike [From] it types nothing itself.
+func Typed(err error) (*Error, bool) {
+	var e *Error
+	if errors.As(err, &e) {
+		return e, true
+	}
+	e = fromStatus(err)
+	return e, e != nil
 }
