@@ -1,0 +1,94 @@
+package resilience
+
+import (
+	"context"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// What happened to calls, attempts and repeats; the values of labels.
+const (
+	refusedOpen = "breaker_open"
+	refusedFull = "bulkhead_full"
+
+	retrySent     = "retry"
+	hedgeSent     = "hedge"
+	hedgeWon      = "hedge_won"
+	retryNoBudget = "no_budget"
+	retryTooLate  = "too_late"
+)
+
+// meter counts what happens to the calls of one dependency:
+//
+//	holdfast_client_calls_total{dependency,outcome}            ok, error
+//	holdfast_client_attempts_total{dependency}                 sent to it
+//	holdfast_client_refused_total{dependency,reason}           breaker_open, bulkhead_full
+//	holdfast_client_repeats_total{dependency,event}            retry, hedge, hedge_won, no_budget, too_late
+//	holdfast_breaker_transitions_total{dependency,to}          open, half-open, closed
+//
+// Attributes are made once: the hot path only adds.
+type meter struct {
+	calls, attempts, refusals, repeats, transitions metric.Int64Counter
+	ok, failed, of                                  metric.MeasurementOption
+	byName                                          map[string]metric.MeasurementOption
+}
+
+func newMeter(dependency string) *meter {
+	about := otel.Meter("github.com/holdfast-dev/holdfast/pkg/resilience")
+	counter := func(name, help string) metric.Int64Counter {
+		c, err := about.Int64Counter(name, metric.WithDescription(help))
+		if err != nil { // only for a name that breaks the rules
+			otel.Handle(err)
+		}
+		return c
+	}
+	with := func(more ...attribute.KeyValue) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(append(more, attribute.String("dependency", dependency))...))
+	}
+	m := &meter{
+		calls:       counter("holdfast_client_calls_total", "Calls of the dependency, however many attempts each took."),
+		attempts:    counter("holdfast_client_attempts_total", "Attempts that calls of the dependency took."),
+		refusals:    counter("holdfast_client_refused_total", "Calls of the dependency that were not made."),
+		repeats:     counter("holdfast_client_repeats_total", "Retries and hedges that were made, or were not."),
+		transitions: counter("holdfast_breaker_transitions_total", "Changes of the circuit breaker's state."),
+		ok:          with(attribute.String("outcome", "ok")),
+		failed:      with(attribute.String("outcome", "error")),
+		of:          with(),
+		byName:      map[string]metric.MeasurementOption{},
+	}
+	for _, reason := range []string{refusedOpen, refusedFull} {
+		m.byName[reason] = with(attribute.String("reason", reason))
+	}
+	for _, event := range []string{retrySent, hedgeSent, hedgeWon, retryNoBudget, retryTooLate} {
+		m.byName[event] = with(attribute.String("event", event))
+	}
+	for _, state := range breakerStates {
+		m.byName[state] = with(attribute.String("to", state))
+	}
+	return m
+}
+
+var background = context.Background() // counting ends with nobody's request
+
+func (m *meter) done(attempts int, ok bool) {
+	m.attempts.Add(background, int64(attempts), m.of)
+	if ok {
+		m.calls.Add(background, 1, m.ok)
+	} else {
+		m.calls.Add(background, 1, m.failed)
+	}
+}
+
+func (m *meter) refused(reason string) { m.refusals.Add(background, 1, m.byName[reason]) }
+
+func (m *meter) retry(event string) { m.repeats.Add(background, 1, m.byName[event]) }
+
+func (m *meter) transition(to string) { m.transitions.Add(background, 1, m.byName[to]) }
+
+// gauge is a number that goes up and down.
+type gauge struct{ n atomic.Int64 }
+
+func (g *gauge) add(n int64) { g.n.Add(n) }
