@@ -40,17 +40,3 @@ type policyStream struct {
 
 // Context is the stream's context, with the policy.
 func (s *policyStream) Context() context.Context { return s.ctx }
-
-// UnaryClientInterceptor gives calls the deadline of the called method's own
-// policy, unless the caller's is sooner: waiting longer than a server works is
-// waiting for nothing.
-func (s *Set) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
-	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		if m, ok := s.methods[method]; ok && m.Timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, m.Timeout)
-			defer cancel()
-		}
-		return invoker(ctx, method, req, reply, conn, opts...)
-	}
-}

@@ -24,61 +24,44 @@ func payments(t *testing.T) *policy.Set {
 	return set
 }
 
-// sides are the two ends of a call; each runs one with ctx and returns the
-// context that came out.
-var sides = map[string]func(t *testing.T, ctx context.Context, method string) context.Context{
-	"server": func(t *testing.T, ctx context.Context, method string) (seen context.Context) {
-		_, err := payments(t).UnaryServerInterceptor()(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method},
-			func(ctx context.Context, _ any) (any, error) { seen = ctx; return nil, nil }) //nolint:fatcontext // what the handler sees is what is looked at
-		require.NoError(t, err)
-		return seen
-	},
-	"client": func(t *testing.T, ctx context.Context, method string) (seen context.Context) {
-		err := payments(t).UnaryClientInterceptor()(ctx, method, nil, nil, nil,
-			func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-				seen = ctx //nolint:fatcontext // what the handler sees is what is looked at
-				return nil
-			})
-		require.NoError(t, err)
-		return seen
-	},
+// served calls a method and returns the context that its handler saw.
+func served(t *testing.T, ctx context.Context, method string) (seen context.Context) {
+	t.Helper()
+	_, err := payments(t).UnaryServerInterceptor()(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method},
+		func(ctx context.Context, _ any) (any, error) { seen = ctx; return nil, nil }) //nolint:fatcontext // what the handler sees is what is looked at
+	require.NoError(t, err)
+	return seen
 }
 
 func TestTheDeadlineIsTheSoonerOfTheClientsAndThePolicys(t *testing.T) {
-	for side, call := range sides {
-		t.Run(side, func(t *testing.T) {
-			for name, row := range map[string]struct{ asked, want time.Duration }{
-				"none":   {0, 4 * time.Second},
-				"later":  {time.Hour, 4 * time.Second},
-				"sooner": {time.Second, time.Second},
-			} {
-				ctx := t.Context()
-				if row.asked > 0 {
-					bounded, cancel := context.WithTimeout(ctx, row.asked)
-					defer cancel()
-					ctx = bounded
-				}
-				deadline, ok := call(t, ctx, chargePayment).Deadline()
-				require.True(t, ok, name)
-				require.InDelta(t, row.want.Seconds(), time.Until(deadline).Seconds(), 0.5, name)
-			}
-			_, ok := call(t, t.Context(), unknown).Deadline()
-			require.False(t, ok, "a method without a policy is left alone")
-		})
+	for name, row := range map[string]struct{ asked, want time.Duration }{
+		"none":   {0, 4 * time.Second},
+		"later":  {time.Hour, 4 * time.Second},
+		"sooner": {time.Second, time.Second},
+	} {
+		ctx := t.Context()
+		if row.asked > 0 {
+			bounded, cancel := context.WithTimeout(ctx, row.asked)
+			defer cancel()
+			ctx = bounded
+		}
+		deadline, ok := served(t, ctx, chargePayment).Deadline()
+		require.True(t, ok, name)
+		require.InDelta(t, row.want.Seconds(), time.Until(deadline).Seconds(), 0.5, name)
 	}
+	_, ok := served(t, t.Context(), unknown).Deadline()
+	require.False(t, ok, "a method without a policy is left alone")
 }
 
 func TestTheTimeEndsWithTheCall(t *testing.T) {
-	for side, call := range sides {
-		require.ErrorIs(t, call(t, t.Context(), chargePayment).Err(), context.Canceled, side)
-	}
+	require.ErrorIs(t, served(t, t.Context(), chargePayment).Err(), context.Canceled)
 }
 
 func TestHandlersSeeTheirPolicy(t *testing.T) {
-	m, ok := policy.FromContext(sides["server"](t, t.Context(), chargePayment))
+	m, ok := policy.FromContext(served(t, t.Context(), chargePayment))
 	require.True(t, ok)
 	require.Equal(t, chargePayment, m.FullName)
-	_, ok = policy.FromContext(sides["server"](t, t.Context(), unknown))
+	_, ok = policy.FromContext(served(t, t.Context(), unknown))
 	require.False(t, ok)
 	m, ok = policy.FromContext(policy.NewContext(t.Context(), policy.Method{Scope: "x"}))
 	require.True(t, ok)

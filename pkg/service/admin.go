@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// adminHandler answers the admin port: /drain and pprof. It asks nobody who
+// adminHandler answers the admin port: /drain, pprof, and what more adds. It asks nobody who
 // they are, which is why the port is on loopback, and why it turns browsers
 // away: a web page that a developer looks at can reach loopback, too.
-func adminHandler(drain, undrain func(*http.Request) error, state func() string) http.Handler {
+func adminHandler(drain, undrain func(*http.Request) error, state func() string, more ...func(*http.ServeMux)) http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, err error) {
 		body := map[string]string{"state": state()}
@@ -35,6 +35,9 @@ func adminHandler(drain, undrain func(*http.Request) error, state func() string)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	for _, add := range more {
+		add(mux)
+	}
 	return noBrowsers(mux)
 }
 

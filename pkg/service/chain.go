@@ -14,12 +14,14 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/validate"
 )
 
 // chain is what stands between the wire and every handler. From outside in:
 //
 //	version      a trailer says which version answered
+//	chain        which attempt this is, and how many the calls below took
 //	errors       a panic or any error becomes a typed status
 //	policy       the method's deadline
 //	auth         whose request it is, and whether it may
@@ -44,6 +46,7 @@ func (c chain) unary(ctx context.Context) ([]grpc.UnaryServerInterceptor, error)
 	}
 	interceptors := []grpc.UnaryServerInterceptor{
 		tellVersion,
+		resilience.UnaryServerInterceptor(),
 		apierror.UnaryServerInterceptor(c.log),
 		c.policies.UnaryServerInterceptor(),
 		auth.UnaryServerInterceptor(c.verifier, c.policies),
@@ -70,6 +73,7 @@ func tellVersion(ctx context.Context, request any, _ *grpc.UnaryServerInfo, hand
 // is closed when the server begins to drain.
 func (c chain) stream(draining func() <-chan struct{}) []grpc.StreamServerInterceptor {
 	return []grpc.StreamServerInterceptor{
+		resilience.StreamServerInterceptor(),
 		apierror.StreamServerInterceptor(c.log),
 		c.knownMethod,
 		withDraining(draining),

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
-	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 )
 
 // clientConfig spreads calls over all addresses of a name and leaves out those
@@ -25,15 +25,17 @@ const clientConfig = `{
 // Dial returns a connection to another service, such as "dns:///payments:9090".
 // It connects in the background and for as long as it lives.
 //
-// Policies are those of the services that are called: each call gets the
-// deadline of its method, unless the context's is sooner. Token is this
-// service's own credential; auth.ActAs says in whose name it calls. Both may be
-// left out. Traces go along.
-func Dial(target string, policies *policy.Set, token string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+// The dependency says how it is called: deadlines, retries, breaker, bulkhead.
+// Token is this service's own credential; auth.ActAs says in whose name it
+// calls. Both may be left out. Traces go along, one for each attempt.
+func Dial(target string, dependency *resilience.Dependency, token string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	all := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(clientConfig),
 		grpc.WithDisableServiceConfig(), // a TXT record must not change how we call
+		// One layer retries, and it is pkg/resilience. What gRPC repeats by itself,
+		// because no server has seen it, stays.
+		grpc.WithDisableRetry(),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// A replica that was restarted should be found again within seconds.
@@ -43,8 +45,10 @@ func Dial(target string, policies *policy.Set, token string, opts ...grpc.DialOp
 		// Not more often than the server's enforcement allows.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 	}
-	if policies != nil {
-		all = append(all, grpc.WithChainUnaryInterceptor(policies.UnaryClientInterceptor()))
+	if dependency != nil {
+		all = append(all,
+			grpc.WithChainUnaryInterceptor(dependency.UnaryClientInterceptor()),
+			grpc.WithChainStreamInterceptor(dependency.StreamClientInterceptor()))
 	}
 	if token != "" {
 		all = append(all, grpc.WithPerRPCCredentials(auth.PerRPC(token)))

@@ -76,7 +76,7 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 		runtime.WithForwardResponseOption(answer(apis)),
 		runtime.WithErrorHandler(func(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
 			if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
-				markReplayed(w, md)
+				markAnswer(w, md)
 			}
 			writeProblem(ctx, w, log, err)
 		}),
@@ -111,7 +111,7 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 func answer(apis []API) func(context.Context, http.ResponseWriter, proto.Message) error {
 	return func(ctx context.Context, w http.ResponseWriter, message proto.Message) error {
 		if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
-			markReplayed(w, md)
+			markAnswer(w, md)
 		}
 		for _, api := range apis {
 			if api.Accepted != nil && api.Accepted(message) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 )
 
 // The headers of the API besides HTTP's own.
@@ -16,6 +17,7 @@ const (
 	headerReplayed  = "Idempotent-Replayed"
 	headerRequestID = "X-Request-Id"
 	headerVersion   = "Holdfast-Version"
+	headerAttempts  = "Holdfast-Attempts"
 )
 
 // incoming are the request headers that become gRPC metadata. Everything else
@@ -43,12 +45,15 @@ func matchOutgoing(name string) (string, bool) {
 	return "", false
 }
 
-// noTrailers: whether an answer was replayed is the one trailer there is, and
-// HTTP gets it as a header.
+// noTrailers: HTTP gets what the trailers say as headers.
 func noTrailers(string) (string, bool) { return "", false }
 
-// markReplayed sets the header of an answer that was replayed.
-func markReplayed(w http.ResponseWriter, md runtime.ServerMetadata) {
+// markAnswer turns what the trailers say of an answer into headers: that it was
+// replayed, and how many attempts the calls made for it took.
+func markAnswer(w http.ResponseWriter, md runtime.ServerMetadata) {
+	if values := md.TrailerMD.Get(resilience.AttemptsTrailer); len(values) > 0 {
+		w.Header().Set(headerAttempts, values[0])
+	}
 	if values := md.TrailerMD.Get(idempotency.ReplayedTrailer); len(values) > 0 {
 		w.Header().Set(headerReplayed, values[0])
 	}

@@ -10,15 +10,16 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry"
 )
 
 // common is what the graph of every service begins with.
-func common(s settings, t *telemetry.Telemetry, h *health.Health) fx.Option {
+func common(s settings, t *telemetry.Telemetry, h *health.Health, dependencies *resilience.Registry) fx.Option {
 	cfg := setting[Config](s)
 	return fx.Options(
 		s.supply(),
-		fx.Supply(cfg.Environment, t.Logger, t, h),
+		fx.Supply(cfg.Environment, t.Logger, t, h, dependencies),
 		fx.Provide(newKeySet),
 	)
 }

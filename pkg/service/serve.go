@@ -15,6 +15,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/holdfast-dev/holdfast/pkg/health"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/resources"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry"
 )
@@ -27,10 +28,12 @@ type process struct {
 	cfg       Config
 	telemetry *telemetry.Telemetry
 	health    *health.Health
-	probe     *quietPort
-	admin     *quietPort
-	public    atomic.Pointer[public] // nil until the public ports are open
-	began     time.Time
+	// dependencies is what the module makes and calls.
+	dependencies *resilience.Registry
+	probe        *quietPort
+	admin        *quietPort
+	public       atomic.Pointer[public] // nil until the public ports are open
+	began        time.Time
 }
 
 // serve runs the service until it is told to stop, and drains it. What opens,
@@ -55,6 +58,8 @@ func serve(ctx context.Context, def Definition, o options, logs io.Writer) error
 	p.health = health.New(t.Logger, "service", def.Name, "version", Version, "commit", Commit,
 		"environment", string(p.cfg.Environment), "go", runtime.Version())
 	p.health.Show("resources", func() any { return fitted.Report() })
+	p.dependencies = resilience.NewRegistry(t.Logger)
+	p.health.Show("dependencies_called", func() any { return p.dependencies.Status() })
 	err = p.openQuietPorts(ctx)
 	if err == nil {
 		err = p.live(drain, force, def, s, o)
@@ -74,7 +79,7 @@ func (p *process) openQuietPorts(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.admin, err = openQuietPort(ctx, "HOLDFAST_ADMIN_ADDR", p.cfg.AdminAddr, adminHandler(p.drain, p.undrain, p.state), p.telemetry.Logger)
+	p.admin, err = openQuietPort(ctx, "HOLDFAST_ADMIN_ADDR", p.cfg.AdminAddr, adminHandler(p.drain, p.undrain, p.state, p.dependencies.Register), p.telemetry.Logger)
 	return err
 }
 
@@ -84,7 +89,7 @@ func (p *process) live(drain, force context.Context, def Definition, s settings,
 	app := fx.New(
 		fx.NopLogger,
 		fx.StopTimeout(p.cfg.stopTimeout()),
-		common(s, p.telemetry, p.health),
+		common(s, p.telemetry, p.health, p.dependencies),
 		def.Module,
 		database(drain, def),
 		assemble(drain, o.sabotage, p.public.Store),
@@ -154,6 +159,9 @@ func (p *process) end(force context.Context) error {
 	flushing, cancel := context.WithTimeout(force, p.cfg.FlushTelemetry)
 	defer cancel()
 	p.health.Close()
+	if err := p.dependencies.Close(); err != nil {
+		p.telemetry.Logger.Warn("the metrics of dependencies do not stop", "error", err)
+	}
 	if err := p.telemetry.Shutdown(flushing); err != nil {
 		p.telemetry.Logger.Warn("telemetry was not flushed", "error", err) // not worth an exit code
 	}

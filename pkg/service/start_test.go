@@ -24,6 +24,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/postgres"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry"
 )
 
@@ -42,7 +43,7 @@ func TestTheGraphOfAServiceIsComplete(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, fx.ValidateApp(
 		fx.NopLogger,
-		common(s, &telemetry.Telemetry{Logger: discard}, &health.Health{}),
+		common(s, &telemetry.Telemetry{Logger: discard}, &health.Health{}, &resilience.Registry{}),
 		def.Module,
 		database(t.Context(), def),
 		fx.Invoke(func(*pgxpool.Pool, postgres.Config, *idempotency.Store) {}),

@@ -13,6 +13,7 @@ package orders
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -28,6 +29,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/housekeeping"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
@@ -47,14 +49,17 @@ type Config struct {
 	PaymentsTarget string        `env:"HOLDFAST_PAYMENTS_TARGET" envDefault:"dns:///payments:9090" doc:"where the payments service answers gRPC"`
 	Sweep          time.Duration `env:"HOLDFAST_COMPLETER_INTERVAL" envDefault:"1s" doc:"how often to look for orders that a crash or a timeout left open"`
 	MaxPause       time.Duration `env:"HOLDFAST_COMPLETER_MAX_PAUSE" envDefault:"4s" doc:"the longest pause between two tries of finishing one order"`
+
+	Payments resilience.Config `envPrefix:"HOLDFAST_PAYMENTS_"`
 }
 
 // Validate reports every setting that could not work.
 func (c Config) Validate() error {
+	var problem error
 	if c.Sweep <= 0 || c.MaxPause <= 0 {
-		return fmt.Errorf("HOLDFAST_COMPLETER_INTERVAL and HOLDFAST_COMPLETER_MAX_PAUSE must be positive")
+		problem = errors.New("HOLDFAST_COMPLETER_INTERVAL and HOLDFAST_COMPLETER_MAX_PAUSE must be positive")
 	}
-	return nil
+	return errors.Join(problem, c.Payments.Check("HOLDFAST_PAYMENTS_"))
 }
 
 // Module is what the service is made of.
@@ -74,13 +79,17 @@ var Module = fx.Module("orders",
 // dialPayments connects to payments with this service's own credential; each
 // call says in whose name it is made.
 func dialPayments(
-	lifecycle fx.Lifecycle, cfg Config, credentials auth.Config, environment config.Environment,
+	lifecycle fx.Lifecycle, cfg Config, credentials auth.Config, environment config.Environment, dependencies *resilience.Registry,
 ) (*grpc.ClientConn, error) {
 	policies, err := policy.Load(paymentsv1.File_holdfast_payments_v1_payments_proto.Services().ByName("PaymentsService"))
 	if err != nil {
 		return nil, fmt.Errorf("policies of payments: %w", err)
 	}
-	conn, err := service.Dial(cfg.PaymentsTarget, policies, credentials.Token(environment))
+	dependency, err := dependencies.Add("payments", cfg.Payments, policies)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := service.Dial(cfg.PaymentsTarget, dependency, credentials.Token(environment))
 	if err != nil {
 		return nil, err
 	}

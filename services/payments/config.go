@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 	policyv1 "github.com/holdfast-dev/holdfast/proto/holdfast/policy/v1"
 )
@@ -19,6 +20,8 @@ type Config struct {
 	Horizon    time.Duration `env:"HOLDFAST_SANDBOX_HORIZON" envDefault:"24h" doc:"how long the sandbox processor remembers an idempotency key"`
 	Sweep      time.Duration `env:"HOLDFAST_COMPLETER_INTERVAL" envDefault:"1s" doc:"how often to look for what a crash or a timeout left open"`
 	MaxPause   time.Duration `env:"HOLDFAST_COMPLETER_MAX_PAUSE" envDefault:"4s" doc:"the longest pause between two tries of finishing one request"`
+
+	Calls resilience.Config `envPrefix:"HOLDFAST_PROCESSOR_"`
 }
 
 // Validate reports every setting that could not work.
@@ -40,7 +43,7 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s is %v, must be positive", name, d))
 		}
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, c.Calls.Check("HOLDFAST_PROCESSOR_"))...)
 }
 
 // fits checks that the processor's time nests inside what surrounds it: a call

@@ -79,7 +79,7 @@ func startIdle(t *testing.T) *harness {
 	require.NoError(t, err)
 	h.keys, err = idempotency.New(h.pool, derive, keyConfig(), log)
 	require.NoError(t, err)
-	processor, err := NewSandboxProcessor(h.sandbox.url, patience, time.Hour)
+	processor, err := NewSandboxProcessor(h.sandbox.url, patience, time.Hour, nil)
 	require.NoError(t, err)
 	t.Cleanup(processor.Close)
 	h.api, h.completer = build(Config{Sweep: 100 * time.Millisecond, MaxPause: time.Second}, h.pool, h.keys, derive, processor, log)

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
 	"github.com/holdfast-dev/holdfast/pkg/money"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 )
 
 // maxProcessorAnswer is more than any answer of the sandbox to one operation.
@@ -29,8 +30,9 @@ type SandboxProcessor struct {
 
 // NewSandboxProcessor talks to the sandbox at an http or https URL, waits at
 // most the timeout for each answer, and trusts it to remember keys as long as
-// the horizon. Close it.
-func NewSandboxProcessor(rawURL string, timeout, horizon time.Duration) (*SandboxProcessor, error) {
+// the horizon. The dependency is what it is worth; nil calls it without breaker
+// or bulkhead. Close it.
+func NewSandboxProcessor(rawURL string, timeout, horizon time.Duration, dependency *resilience.Dependency) (*SandboxProcessor, error) {
 	base, err := sandboxBase(rawURL)
 	if err != nil {
 		return nil, err
@@ -40,9 +42,14 @@ func NewSandboxProcessor(rawURL string, timeout, horizon time.Duration) (*Sandbo
 		IdleConnTimeout:       30 * time.Second, // below the sandbox's own, so that we close first
 		ResponseHeaderTimeout: timeout,
 	}
+	traced := http.RoundTripper(otelhttp.NewTransport(transport))
+	if dependency != nil {
+		// It repeats questions, never operations: those have no body to send again.
+		traced = dependency.Transport(traced, 0)
+	}
 	return &SandboxProcessor{
 		base:    base,
-		client:  &http.Client{Transport: otelhttp.NewTransport(transport)},
+		client:  &http.Client{Transport: traced},
 		timeout: timeout,
 		horizon: horizon,
 	}, nil

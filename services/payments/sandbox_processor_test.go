@@ -11,7 +11,7 @@ import (
 
 func sandboxProcessor(t *testing.T, s *sandboxProcess) *SandboxProcessor {
 	t.Helper()
-	p, err := NewSandboxProcessor(s.url, patience, time.Hour)
+	p, err := NewSandboxProcessor(s.url, patience, time.Hour, nil)
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
 	return p
@@ -108,7 +108,7 @@ func TestOneCallIsOneSendAlsoOnAKeptConnection(t *testing.T) {
 func TestAWrongURLIsRefusedAtStart(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"", "sandbox:8080", "ftp://sandbox", "http://"} {
-		_, err := NewSandboxProcessor(url, time.Second, time.Hour)
+		_, err := NewSandboxProcessor(url, time.Second, time.Hour, nil)
 		require.ErrorContains(t, err, "HOLDFAST_SANDBOX_URL", url)
 	}
 }

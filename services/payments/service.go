@@ -25,6 +25,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/housekeeping"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 	"github.com/holdfast-dev/holdfast/services/payments/migrations"
@@ -53,11 +54,15 @@ var Module = fx.Module("payments",
 )
 
 // newProcessor makes the processor that is configured.
-func newProcessor(lifecycle fx.Lifecycle, cfg Config, keys idempotency.Config) (Processor, error) {
+func newProcessor(lifecycle fx.Lifecycle, cfg Config, keys idempotency.Config, dependencies *resilience.Registry) (Processor, error) {
 	if err := cfg.fits(keys); err != nil {
 		return nil, err
 	}
-	sandbox, err := NewSandboxProcessor(cfg.SandboxURL, cfg.Timeout, cfg.Horizon)
+	dependency, err := dependencies.Add("processor", cfg.Calls, nil)
+	if err != nil {
+		return nil, err
+	}
+	sandbox, err := NewSandboxProcessor(cfg.SandboxURL, cfg.Timeout, cfg.Horizon, dependency)
 	if err != nil {
 		return nil, err
 	}
