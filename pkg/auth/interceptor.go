@@ -30,6 +30,17 @@ var (
 // nothing and does nothing. Reflection is registered in development only.
 var unprotected = []string{"/grpc.health.v1.Health/", "/grpc.reflection."}
 
+// Unprotected reports whether a method is one that every server answers without
+// credentials: of health or reflection.
+func Unprotected(fullMethod string) bool {
+	for _, prefix := range unprotected {
+		if strings.HasPrefix(fullMethod, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // UnaryServerInterceptor lets calls in that carry a credential with the
 // method's scope, and puts the [Principal] into their context. A method without
 // a policy lets nobody in.
@@ -65,10 +76,8 @@ func (s *admitted) Context() context.Context { return s.ctx }
 func admit(ctx context.Context, v Verifier, policies *policy.Set, fullMethod string) (context.Context, error) {
 	method, known := policies.Lookup(fullMethod)
 	if !known {
-		for _, prefix := range unprotected {
-			if strings.HasPrefix(fullMethod, prefix) {
-				return ctx, nil
-			}
+		if Unprotected(fullMethod) {
+			return ctx, nil
 		}
 		return nil, errNoPolicy
 	}
