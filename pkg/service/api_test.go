@@ -167,7 +167,7 @@ func TestHeadersInAndOut(t *testing.T) {
 	require.Equal(t, "mine-1", a.Header.Get(headerRequestID))
 	require.Equal(t, Version, a.Header.Get(headerVersion))
 	require.Equal(t, "true", a.Header.Get(headerReplayed), "the trailer becomes a header")
-	require.Equal(t, "limit=1", a.Header.Get("RateLimit"))
+	require.Equal(t, "7", a.Header.Get("Retry-After"), "listed metadata comes out")
 	require.Empty(t, a.Header.Get("X-Secret"))
 	require.Empty(t, a.Header.Get("Grpc-Metadata-X-Secret"), "only listed metadata comes out")
 

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/validate"
 )
@@ -23,38 +24,47 @@ import (
 //	version      a trailer says which version answered
 //	chain        which attempt this is, and how many the calls below took
 //	errors       a panic or any error becomes a typed status
+//	address      how much one address may send; over HTTP the edge has asked
 //	policy       the method's deadline
-//	auth         whose request it is, and whether it may
+//	auth         whose request it is, and whether it may; not for an address
+//	             that fails too often
+//	tenant       how much one tenant may ask for
 //	idempotency  a stored answer; outside validation, so that a retry of
 //	             something that was done is answered with what was done
 //	validation   normalised and checked fields
 type chain struct {
-	log      *slog.Logger
-	policies *policy.Set
-	verifier auth.Verifier
-	store    *idempotency.Store // nil: no method of the service needs a key
+	log       *slog.Logger
+	policies  *policy.Set
+	verifier  auth.Verifier
+	limits    *ratelimit.Limits
+	store     *idempotency.Store // nil: no method of the service needs a key
+	validated grpc.UnaryServerInterceptor
 }
 
-// unary returns the interceptors in order.
-func (c chain) unary(ctx context.Context) ([]grpc.UnaryServerInterceptor, error) {
-	validated, err := validate.UnaryServerInterceptor()
-	if err != nil {
-		return nil, fmt.Errorf("preparing validation: %w", err)
+// prepare makes what is made once for all servers.
+func (c *chain) prepare(ctx context.Context) (err error) {
+	if c.validated, err = validate.UnaryServerInterceptor(); err != nil {
+		return fmt.Errorf("preparing validation: %w", err)
 	}
-	if err := warm(ctx, validated, c.policies); err != nil {
-		return nil, err
+	return warm(ctx, c.validated, c.policies)
+}
+
+// unary returns the interceptors, in order, of calls that come in by way.
+func (c chain) unary(by way) []grpc.UnaryServerInterceptor {
+	gate := c.gate(by)
+	interceptors := []grpc.UnaryServerInterceptor{tellVersion, resilience.UnaryServerInterceptor(), apierror.UnaryServerInterceptor(c.log)}
+	if by == overNetwork {
+		interceptors = append(interceptors, gate.Address)
 	}
-	interceptors := []grpc.UnaryServerInterceptor{
-		tellVersion,
-		resilience.UnaryServerInterceptor(),
-		apierror.UnaryServerInterceptor(c.log),
+	interceptors = append(interceptors,
 		c.policies.UnaryServerInterceptor(),
-		auth.UnaryServerInterceptor(c.verifier, c.policies),
-	}
+		gate.Credentials(auth.UnaryServerInterceptor(c.verifier, c.policies)),
+		gate.Tenant,
+	)
 	if c.store != nil {
 		interceptors = append(interceptors, idempotency.UnaryServerInterceptor(c.store, c.policies))
 	}
-	return append(interceptors, validated), nil
+	return append(interceptors, c.validated)
 }
 
 // VersionTrailer names the trailer of every answer that says which version gave
@@ -71,15 +81,19 @@ func tellVersion(ctx context.Context, request any, _ *grpc.UnaryServerInfo, hand
 
 // stream returns the interceptors of streams; draining gives the channel that
 // is closed when the server begins to drain.
-func (c chain) stream(draining func() <-chan struct{}) []grpc.StreamServerInterceptor {
-	return []grpc.StreamServerInterceptor{
-		resilience.StreamServerInterceptor(),
-		apierror.StreamServerInterceptor(c.log),
+func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServerInterceptor {
+	gate := c.gate(by)
+	interceptors := []grpc.StreamServerInterceptor{resilience.StreamServerInterceptor(), apierror.StreamServerInterceptor(c.log)}
+	if by == overNetwork {
+		interceptors = append(interceptors, gate.AddressStream)
+	}
+	return append(interceptors,
 		c.knownMethod,
 		withDraining(draining),
 		c.policies.StreamServerInterceptor(),
-		auth.StreamServerInterceptor(c.verifier, c.policies),
-	}
+		gate.CredentialsStream(auth.StreamServerInterceptor(c.verifier, c.policies)),
+		gate.TenantStream,
+	)
 }
 
 // knownMethod answers calls of methods that do not exist, which reach here as

@@ -33,7 +33,7 @@ func (trivial) GetOrder(context.Context, *ordersv1.GetOrderRequest) (*ordersv1.G
 
 // BenchmarkChain measures what the platform adds to a trivial unary RPC: the
 // same handler behind everything a service has (errors, telemetry, deadline,
-// credentials, idempotency, validation), and on a bare grpc-go server. A third
+// credentials, limits, idempotency, validation), and on a bare grpc-go server. A third
 // server is bare but for telemetry, which is OpenTelemetry's own handler and
 // nearly half of what is added. Calls alternate between the three in blocks, so
 // that whatever else the machine does hits all. Figures are for one call:
@@ -141,6 +141,13 @@ func serveBare(b *testing.B, options ...grpc.ServerOption) string {
 	return listener.Addr().String()
 }
 
+// noLimitReached turns the limits up: what they cost is measured, and not what
+// they refuse.
+var noLimitReached = []string{
+	"HOLDFAST_RATE_ADDRESS", "1e9", "HOLDFAST_RATE_ADDRESS_BURST", "1000000000",
+	"HOLDFAST_RATE_TENANT_READS", "1e9", "HOLDFAST_RATE_TENANT_READS_BURST", "1000000000",
+}
+
 func serveChained(b *testing.B) string {
 	def := Definition{Name: "trivial", Module: fx.Module("trivial",
 		fx.Provide(newUnusedStore),
@@ -151,7 +158,7 @@ func serveChained(b *testing.B) string {
 	ctx, stop := context.WithCancel(context.Background())
 	ready, done := make(chan Addresses, 1), make(chan error, 1)
 	go func() {
-		done <- Run(ctx, def, nil, io.Discard, WithEnvironment(environment()), WithLogs(io.Discard),
+		done <- Run(ctx, def, nil, io.Discard, WithEnvironment(environment(noLimitReached...)), WithLogs(io.Discard),
 			WithReady(func(a Addresses) { ready <- a }))
 	}()
 	b.Cleanup(func() {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"unicode/utf8"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/health"
+	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
 )
 
 // edge is the public HTTP server: everything that must be true of a request
@@ -23,6 +25,7 @@ import (
 type edge struct {
 	server   *http.Server
 	address  string
+	limits   *ratelimit.Limits
 	served   chan struct{}
 	draining func() <-chan struct{}
 	// leaving asks clients to come back on another connection: each answer
@@ -31,8 +34,8 @@ type edge struct {
 }
 
 // openEdge serves handler on the listener.
-func openEdge(listener net.Listener, cfg Config, handler http.Handler, draining func() <-chan struct{}, log *slog.Logger) *edge {
-	e := &edge{address: listener.Addr().String(), draining: draining, served: make(chan struct{})}
+func openEdge(listener net.Listener, cfg Config, limits *ratelimit.Limits, handler http.Handler, draining func() <-chan struct{}, log *slog.Logger) *edge {
+	e := &edge{address: listener.Addr().String(), limits: limits, draining: draining, served: make(chan struct{})}
 	e.server = &http.Server{
 		Handler:           e.guard(handler, int64(cfg.MaxMessage), log),
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
@@ -71,13 +74,37 @@ func (e *edge) guard(next http.Handler, maxBody int64, log *slog.Logger) http.Ha
 			// closing one just as a request is on its way loses the request.
 			w.Header().Set("Connection", "close")
 		}
+		client := e.limits.Client(remoteOf(r), r.Header.Values("X-Forwarded-For"))
+		if d := e.limits.Address(client); !d.Allowed {
+			refuse(w, d)
+			return
+		}
 		if err := acceptable(r, maxBody); err != nil {
-			apierror.WriteProblem(w, err)
+			e.reject(w, client, err)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		next.ServeHTTP(w, r.WithContext(health.WithDraining(r.Context(), e.draining())))
+		next.ServeHTTP(w, r.WithContext(withClient(health.WithDraining(r.Context(), e.draining()), client)))
 	})
+}
+
+// reject answers a request that is not acceptable. A credential that cannot be
+// one counts as one that was tried.
+func (e *edge) reject(w http.ResponseWriter, client netip.Addr, err error) {
+	if ratelimit.Unauthenticated(err) {
+		if d := e.limits.MayAuthenticate(client); !d.Allowed {
+			refuse(w, d)
+			return
+		}
+		e.limits.AuthenticationFailed(client)
+	}
+	apierror.WriteProblem(w, err)
+}
+
+// refuse answers a request that is one too many.
+func refuse(w http.ResponseWriter, d ratelimit.Decision) {
+	d.SetHeaders(w.Header())
+	apierror.WriteProblem(w, d.Err())
 }
 
 // acceptable answers what can be said without reading the body.

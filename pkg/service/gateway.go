@@ -71,13 +71,12 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newStrictJSON()),
 		runtime.SetQueryParameterParser(&strictQuery{}),
 		runtime.WithIncomingHeaderMatcher(matchIncoming),
+		runtime.WithMetadata(tellClient),
 		runtime.WithOutgoingHeaderMatcher(matchOutgoing),
 		runtime.WithOutgoingTrailerMatcher(noTrailers),
 		runtime.WithForwardResponseOption(answer(apis)),
 		runtime.WithErrorHandler(func(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
-			if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
-				markAnswer(w, md)
-			}
+			headersFromTrailers(ctx, w)
 			writeProblem(ctx, w, log, err)
 		}),
 		runtime.WithRoutingErrorHandler(func(ctx context.Context, mux *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
@@ -106,13 +105,11 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 	return mux, nil
 }
 
-// answer finishes a successful answer: whether it was replayed, and status 202
+// answer finishes a successful answer: what gRPC says in trailers, and status 202
 // where something is still under way.
 func answer(apis []API) func(context.Context, http.ResponseWriter, proto.Message) error {
 	return func(ctx context.Context, w http.ResponseWriter, message proto.Message) error {
-		if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
-			markAnswer(w, md)
-		}
+		headersFromTrailers(ctx, w)
 		for _, api := range apis {
 			if api.Accepted != nil && api.Accepted(message) {
 				w.WriteHeader(http.StatusAccepted)

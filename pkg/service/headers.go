@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 )
 
@@ -38,25 +40,30 @@ func matchIncoming(header string) (string, bool) {
 
 // matchOutgoing says which gRPC header metadata becomes a response header.
 func matchOutgoing(name string) (string, bool) {
-	name = strings.ToLower(name)
-	if name == "retry-after" || strings.HasPrefix(name, "ratelimit") {
-		return http.CanonicalHeaderKey(name), true
+	if strings.EqualFold(name, "retry-after") {
+		return "Retry-After", true
 	}
 	return "", false
 }
 
-// noTrailers: HTTP gets what the trailers say as headers.
+// noTrailers: what gRPC says in trailers HTTP says in headers.
 func noTrailers(string) (string, bool) { return "", false }
 
-// markAnswer turns what the trailers say of an answer into headers: that it was
-// replayed, and how many attempts the calls made for it took.
-func markAnswer(w http.ResponseWriter, md runtime.ServerMetadata) {
+// headersFromTrailers sets the headers that say what the trailers of a call did:
+// whether its answer was replayed, how many attempts the calls made for it took,
+// and what is left of a limit.
+func headersFromTrailers(ctx context.Context, w http.ResponseWriter) {
+	md, ok := runtime.ServerMetadataFromContext(ctx)
+	if !ok {
+		return
+	}
 	if values := md.TrailerMD.Get(resilience.AttemptsTrailer); len(values) > 0 {
 		w.Header().Set(headerAttempts, values[0])
 	}
 	if values := md.TrailerMD.Get(idempotency.ReplayedTrailer); len(values) > 0 {
 		w.Header().Set(headerReplayed, values[0])
 	}
+	ratelimit.HeadersFrom(md.TrailerMD, w.Header())
 }
 
 // cleanHeaders puts request headers into the form that gRPC metadata has, and

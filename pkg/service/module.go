@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry"
 )
@@ -20,12 +21,24 @@ func common(s settings, t *telemetry.Telemetry, h *health.Health, dependencies *
 	return fx.Options(
 		s.supply(),
 		fx.Supply(cfg.Environment, t.Logger, t, h, dependencies),
-		fx.Provide(newKeySet),
+		fx.Provide(newKeySet, newLimits),
 	)
 }
 
 func newKeySet(cfg auth.Config, environment config.Environment, log *slog.Logger) (auth.Verifier, error) {
 	return auth.NewKeySet(cfg, environment, log)
+}
+
+// newLimits makes the limits, which are the same for all of the service's servers,
+// and shows them.
+func newLimits(cfg ratelimit.Config, h *health.Health, lifecycle fx.Lifecycle) (*ratelimit.Limits, error) {
+	limits, err := ratelimit.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	lifecycle.Append(fx.StopHook(limits.Close))
+	h.Show("rate_limits", func() any { return limits.Report() })
+	return limits, nil
 }
 
 // parts is what a service's module has made, and what is needed to serve it.
@@ -37,6 +50,7 @@ type parts struct {
 	Telemetry *telemetry.Telemetry
 	Health    *health.Health
 	Verifier  auth.Verifier
+	Limits    *ratelimit.Limits
 	APIs      []API              `group:"apis"`
 	Workers   []Worker           `group:"workers"`
 	Store     *idempotency.Store `optional:"true"`
@@ -76,13 +90,12 @@ func (p parts) plan(ctx context.Context) (blueprint, error) {
 		return blueprint{}, err
 	}
 	p.Health.Serves(serviceNames(p.APIs)...)
-	c := chain{log: p.Log, policies: policies, verifier: p.Verifier, store: p.Store}
-	unary, err := c.unary(ctx)
-	if err != nil {
+	c := chain{log: p.Log, policies: policies, verifier: p.Verifier, limits: p.Limits, store: p.Store}
+	if err := c.prepare(ctx); err != nil {
 		return blueprint{}, err
 	}
 	return blueprint{
-		cfg: p.Config, apis: p.APIs, chain: c, unary: unary,
+		cfg: p.Config, apis: p.APIs, chain: c,
 		health: p.Health.GRPC(), stats: p.Telemetry.Server(c.knows),
 	}, nil
 }
@@ -113,7 +126,7 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 			_ = httpPort.Close()
 		}
 	}()
-	if served.inside, err = openInside(plan.build(served.draining), cfg, p.Log); err != nil { //nolint:contextcheck // its streams bring contexts of their own
+	if served.inside, err = openInside(plan.forGateway().build(served.draining), cfg, p.Log); err != nil { //nolint:contextcheck // its streams bring contexts of their own
 		return nil, err
 	}
 	// The gateway outlives the context of starting.
@@ -123,6 +136,6 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 		return nil, err
 	}
 	served.door = openDoor(grpcPort, plan.buildFor, p.Log)
-	served.edge = openEdge(httpPort, cfg, withDocs(gateway, cfg.Environment), served.draining, p.Log)
+	served.edge = openEdge(httpPort, cfg, p.Limits, withDocs(gateway, cfg.Environment), served.draining, p.Log)
 	return served, nil
 }

@@ -20,9 +20,15 @@ type blueprint struct {
 	cfg    Config
 	apis   []API
 	chain  chain
-	unary  []grpc.UnaryServerInterceptor
+	by     way
 	health healthpb.HealthServer
 	stats  stats.Handler
+}
+
+// forGateway is the blueprint of the server that the gateway calls.
+func (b blueprint) forGateway() blueprint {
+	b.by = throughGateway
+	return b
 }
 
 // buildFor is build for a server whose streams end once and for all.
@@ -36,8 +42,8 @@ func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(decodingCodec{idempotency.Codec(), b.cfg.MaxMessage}),
 		grpc.StatsHandler(b.stats),
-		grpc.ChainUnaryInterceptor(b.unary...),
-		grpc.ChainStreamInterceptor(b.chain.stream(draining)...),
+		grpc.ChainUnaryInterceptor(b.chain.unary(b.by)...),
+		grpc.ChainStreamInterceptor(b.chain.stream(b.by, draining)...),
 		grpc.UnknownServiceHandler(unknown),
 		// GracefulStop and Stop return when the handlers have: what follows
 		// them closes what handlers use.

@@ -88,7 +88,7 @@ func (s *shop) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*orde
 		return nil, ctx.Err()
 	}
 	if md, ok := metadata.FromIncomingContext(ctx); ok && len(md.Get("x-request-id")) > 0 {
-		_ = grpc.SetHeader(ctx, metadata.Pairs("ratelimit", "limit=1", "x-secret", "stays inside"))
+		_ = grpc.SetHeader(ctx, metadata.Pairs("retry-after", "7", "x-secret", "stays inside"))
 		_ = grpc.SetTrailer(ctx, metadata.Pairs(idempotency.ReplayedTrailer, "true"))
 	}
 	return &ordersv1.GetOrderResponse{Order: &ordersv1.Order{Id: r.GetId(), State: ordersv1.OrderState_ORDER_STATE_PAID}}, nil
