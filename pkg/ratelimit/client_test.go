@@ -92,3 +92,20 @@ func TestExemptAddressesAreNotLimited(t *testing.T) {
 	require.False(t, l.Address(client).Allowed)
 	require.False(t, l.MayAuthenticate(client).Allowed)
 }
+
+// FuzzClient: whatever the headers say, a peer that is not trusted is itself,
+// and what stands to the left of an address that is not a proxy's changes
+// nothing.
+func FuzzClient(f *testing.F) {
+	f.Add("198.51.100.1", "10.0.0.2")
+	f.Add("[2001:db8::1]:80, ,unknown", "fd00::2, ::ffff:10.0.0.1")
+	l, err := New(Config{Keys: 1, TrustedProxies: "10.0.0.0/8,fd00::/8"})
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, l.Close()) })
+	proxy, stranger := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("203.0.113.9")
+	f.Fuzz(func(t *testing.T, left, right string) {
+		require.Equal(t, stranger, l.Client(stranger, []string{left, right}))
+		require.Equal(t, stranger, l.Client(proxy, []string{left, right + "," + stranger.String()}))
+		require.True(t, l.Client(proxy, []string{left, right}).IsValid())
+	})
+}

@@ -64,9 +64,9 @@ func (d Decision) SetHeaders(h http.Header) {
 
 // HeadersFrom sets the HTTP headers from the trailers of a gRPC answer.
 func HeadersFrom(trailers metadata.MD, h http.Header) {
-	for name, header := range map[string]string{PolicyMetadata: PolicyHeader, StateMetadata: StateHeader} {
-		if values := trailers.Get(name); len(values) > 0 {
-			h.Set(header, values[0])
+	for _, field := range [...]struct{ metadata, header string }{{PolicyMetadata, PolicyHeader}, {StateMetadata, StateHeader}} {
+		if values := trailers.Get(field.metadata); len(values) > 0 {
+			h.Set(field.header, values[0])
 		}
 	}
 }
