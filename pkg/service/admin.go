@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// adminHandler answers the admin port: /drain, pprof, and what more adds. It asks nobody who
-// they are, which is why the port is on loopback, and why it turns browsers
-// away: a web page that a developer looks at can reach loopback, too.
+// adminHandler answers the admin port: /drain, pprof, and what more adds. It
+// asks nobody who they are, which is why the port is on loopback, and why it
+// turns browsers away: a web page that a developer looks at can reach loopback,
+// too.
 func adminHandler(drain, undrain func(*http.Request) error, state func() string, more ...func(*http.ServeMux)) http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, err error) {

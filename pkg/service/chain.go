@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/faults"
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
@@ -26,6 +27,7 @@ import (
 //	errors       a panic or any error becomes a typed status
 //	address      how much one address may send; over HTTP the edge has asked
 //	policy       the method's deadline
+//	faults       what somebody asked to go wrong, in development: see pkg/faults
 //	auth         whose request it is, and whether it may; not for an address
 //	             that fails too often
 //	tenant       how much one tenant may ask for
@@ -35,6 +37,7 @@ import (
 type chain struct {
 	log       *slog.Logger
 	policies  *policy.Set
+	faults    *faults.Injector
 	verifier  auth.Verifier
 	limits    *ratelimit.Limits
 	store     *idempotency.Store // nil: no method of the service needs a key
@@ -58,6 +61,9 @@ func (c chain) unary(by way) []grpc.UnaryServerInterceptor {
 	}
 	interceptors = append(interceptors,
 		c.policies.UnaryServerInterceptor(),
+	)
+	interceptors = append(interceptors, c.faults.UnaryServerInterceptors()...)
+	interceptors = append(interceptors,
 		gate.Credentials(auth.UnaryServerInterceptor(c.verifier, c.policies)),
 		gate.Tenant,
 	)
@@ -87,10 +93,13 @@ func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServ
 	if by == overNetwork {
 		interceptors = append(interceptors, gate.AddressStream)
 	}
-	return append(interceptors,
+	interceptors = append(interceptors,
 		c.knownMethod,
 		withDraining(draining),
 		c.policies.StreamServerInterceptor(),
+	)
+	interceptors = append(interceptors, c.faults.StreamServerInterceptors()...)
+	return append(interceptors,
 		gate.CredentialsStream(auth.StreamServerInterceptor(c.verifier, c.policies)),
 		gate.TenantStream,
 	)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/faults"
 )
 
 // inside is the gRPC server that the HTTP API calls, within the process: HTTP
@@ -66,8 +67,8 @@ func (in *inside) close(ctx context.Context) {
 }
 
 // newGateway translates HTTP to calls over conn.
-func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slog.Logger) (http.Handler, error) {
-	mux := runtime.NewServeMux(
+func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slog.Logger, injector *faults.Injector) (http.Handler, error) {
+	options := append(injector.Gateway(),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newStrictJSON()),
 		runtime.SetQueryParameterParser(&strictQuery{}),
 		runtime.WithIncomingHeaderMatcher(matchIncoming),
@@ -94,6 +95,7 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithWriteContentLength(),
 	)
+	mux := runtime.NewServeMux(options...)
 	for _, api := range apis {
 		if api.Gateway == nil {
 			continue

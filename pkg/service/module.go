@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/faults"
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
@@ -16,11 +17,11 @@ import (
 )
 
 // common is what the graph of every service begins with.
-func common(s settings, t *telemetry.Telemetry, h *health.Health, dependencies *resilience.Registry) fx.Option {
+func common(s settings, t *telemetry.Telemetry, h *health.Health, dependencies *resilience.Registry, injector *faults.Injector) fx.Option {
 	cfg := setting[Config](s)
 	return fx.Options(
 		s.supply(),
-		fx.Supply(cfg.Environment, t.Logger, t, h, dependencies),
+		fx.Supply(cfg.Environment, t.Logger, t, h, dependencies, injector),
 		fx.Provide(newKeySet, newLimits),
 	)
 }
@@ -49,6 +50,7 @@ type parts struct {
 	Log       *slog.Logger
 	Telemetry *telemetry.Telemetry
 	Health    *health.Health
+	Faults    *faults.Injector
 	Verifier  auth.Verifier
 	Limits    *ratelimit.Limits
 	APIs      []API              `group:"apis"`
@@ -90,7 +92,10 @@ func (p parts) plan(ctx context.Context) (blueprint, error) {
 		return blueprint{}, err
 	}
 	p.Health.Serves(serviceNames(p.APIs)...)
-	c := chain{log: p.Log, policies: policies, verifier: p.Verifier, limits: p.Limits, store: p.Store}
+	p.Faults.Serves(policies.All())
+	c := chain{
+		log: p.Log, policies: policies, faults: p.Faults, verifier: p.Verifier, limits: p.Limits, store: p.Store,
+	}
 	if err := c.prepare(ctx); err != nil {
 		return blueprint{}, err
 	}
@@ -130,12 +135,12 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 		return nil, err
 	}
 	// The gateway outlives the context of starting.
-	gateway, err := newGateway(context.WithoutCancel(ctx), p.APIs, served.inside.conn, p.Log)
+	gateway, err := newGateway(context.WithoutCancel(ctx), p.APIs, served.inside.conn, p.Log, p.Faults)
 	if err != nil {
 		served.inside.close(ctx)
 		return nil, err
 	}
-	served.door = openDoor(grpcPort, plan.buildFor, p.Log)
-	served.edge = openEdge(httpPort, cfg, p.Limits, withDocs(gateway, cfg.Environment), served.draining, p.Log)
+	served.door = openDoor(p.Faults.Listener(grpcPort), plan.buildFor, p.Log)
+	served.edge = openEdge(p.Faults.Listener(httpPort), cfg, p.Limits, withDocs(gateway, cfg.Environment), served.draining, p.Log)
 	return served, nil
 }

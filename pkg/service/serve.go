@@ -14,6 +14,7 @@ import (
 	"go.uber.org/dig"
 	"go.uber.org/fx"
 
+	"github.com/holdfast-dev/holdfast/pkg/faults"
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/resources"
@@ -30,6 +31,7 @@ type process struct {
 	health    *health.Health
 	// dependencies is what the module makes and calls.
 	dependencies *resilience.Registry
+	faults       *faults.Injector
 	probe        *quietPort
 	admin        *quietPort
 	public       atomic.Pointer[public] // nil until the public ports are open
@@ -60,6 +62,7 @@ func serve(ctx context.Context, def Definition, o options, logs io.Writer) error
 	p.health.Show("resources", func() any { return fitted.Report() })
 	p.dependencies = resilience.NewRegistry(t.Logger)
 	p.health.Show("dependencies_called", func() any { return p.dependencies.Status() })
+	p.faults = faults.New(p.cfg.Environment, t.Logger, p.health)
 	err = p.openQuietPorts(ctx)
 	if err == nil {
 		err = p.live(drain, force, def, s, o)
@@ -79,7 +82,8 @@ func (p *process) openQuietPorts(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.admin, err = openQuietPort(ctx, "HOLDFAST_ADMIN_ADDR", p.cfg.AdminAddr, adminHandler(p.drain, p.undrain, p.state, p.dependencies.Register), p.telemetry.Logger)
+	p.admin, err = openQuietPort(ctx, "HOLDFAST_ADMIN_ADDR", p.cfg.AdminAddr,
+		adminHandler(p.drain, p.undrain, p.state, p.dependencies.Register, p.faults.Route), p.telemetry.Logger)
 	return err
 }
 
@@ -89,7 +93,7 @@ func (p *process) live(drain, force context.Context, def Definition, s settings,
 	app := fx.New(
 		fx.NopLogger,
 		fx.StopTimeout(p.cfg.stopTimeout()),
-		common(s, p.telemetry, p.health, p.dependencies),
+		common(s, p.telemetry, p.health, p.dependencies, p.faults),
 		def.Module,
 		database(drain, def),
 		assemble(drain, o.sabotage, p.public.Store),

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/holdfast-dev/holdfast/pkg/config"
+	"github.com/holdfast-dev/holdfast/pkg/faults"
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/postgres"
@@ -43,7 +44,7 @@ func TestTheGraphOfAServiceIsComplete(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, fx.ValidateApp(
 		fx.NopLogger,
-		common(s, &telemetry.Telemetry{Logger: discard}, &health.Health{}, &resilience.Registry{}),
+		common(s, &telemetry.Telemetry{Logger: discard}, &health.Health{}, &resilience.Registry{}, &faults.Injector{}),
 		def.Module,
 		database(t.Context(), def),
 		fx.Invoke(func(*pgxpool.Pool, postgres.Config, *idempotency.Store) {}),
