@@ -12,6 +12,10 @@ COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 VERSION_PKG := github.com/holdfast-dev/holdfast/pkg/service
 LDFLAGS := -s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)
 
+# What runs at a desk can be told to misbehave: docs/fault-injection.md. What is
+# deployed or released cannot; deploy/images/compile builds that.
+DEVELOPMENT := -tags faults
+
 # The race detector needs cgo and a C compiler. CI insists on it.
 ifneq ($(shell command -v $$($(GO) env CC)),)
 RACE := -race
@@ -33,7 +37,7 @@ drill: bin/holdfast ## Replace every replica under load and judge what clients s
 
 .PHONY: bin/holdfast
 bin/holdfast: # always asked: the Go build cache knows what is stale
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/holdfast
+	@CGO_ENABLED=0 $(GO) build $(DEVELOPMENT) -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/holdfast
 
 .PHONY: binaries
 binaries: bin/holdfast ## Build the command and every service's own binary into bin/
@@ -48,7 +52,9 @@ test: ## Run every test, against a real Postgres
 ifndef RACE
 	@echo "make test: no C compiler, so without the race detector"
 endif
-	$(GO) test $(RACE) $(TESTFLAGS) ./...
+	$(GO) test $(DEVELOPMENT) $(RACE) $(TESTFLAGS) ./...
+# What production has in place of fault injection: nothing, and that it says so.
+	$(GO) test $(RACE) -run WithoutFaultInjection $(TESTFLAGS) ./pkg/faults ./pkg/service
 # These look at files outside their modules, which Go's test cache does not see.
 	cd test/deploy && $(GO) test -count=1 $(TESTFLAGS) ./...
 	cd tools && CGO_ENABLED=0 $(GO) test -count=1 $(TESTFLAGS) ./migrationlint
@@ -138,7 +144,8 @@ $(BUILD)/image.binpb:
 .PHONY: lint
 lint: $(BUILD)/image.binpb ## Lint Go, protos and scripts
 	$(TOOL) buf lint $(BUILD)/image.binpb --config proto/buf.yaml --path holdfast
-	$(TOOL) golangci-lint run --build-tags e2e,docker ./...
+	$(TOOL) golangci-lint run --build-tags e2e,docker,faults ./...
+	$(TOOL) golangci-lint run ./pkg/faults ./pkg/service # without fault injection
 	cd test/deploy && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
 	cd tools && CGO_ENABLED=0 $(GO) tool golangci-lint run --config ../.golangci.yml ./...
 	$(GO) tool -modfile=tools/actionlint/go.mod actionlint

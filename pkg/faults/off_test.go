@@ -15,8 +15,8 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/health"
 )
 
-// TestWithoutTheBuildTagThereIsNothingToSwitchOn, in development either.
-func TestWithoutTheBuildTagThereIsNothingToSwitchOn(t *testing.T) {
+// TestWithoutFaultInjectionThereIsNothingToSwitchOn, in development either.
+func TestWithoutFaultInjectionThereIsNothingToSwitchOn(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	h := health.New(log)
 	defer h.Close()

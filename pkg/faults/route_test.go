@@ -88,13 +88,13 @@ func TestAllMistakesAreNamedAtOnceAndNothingChanges(t *testing.T) {
 func TestABodyThatIsNoDocumentIsRefused(t *testing.T) {
 	w := start(t)
 	for body, words := range map[string]string{
-		``:                              "not JSON",
-		`{"rules": [}`:                  "not JSON",
-		`{"rules": []} {}`:              "not JSON",
-		`[]`:                            "object",
-		`{}`:                            "missing",
-		`{"rules": []}`:                 "DELETE",
-		`{"rules": {}}`:                 "list",
+		``:                               "not JSON",
+		`{"rules": [}`:                   "not JSON",
+		`{"rules": []} {}`:               "not JSON",
+		`[]`:                             "object",
+		`{}`:                             "missing",
+		`{"rules": []}`:                  "DELETE",
+		`{"rules": {}}`:                  "list",
 		strings.Repeat(" ", 1<<20) + `1`: "1 MiB",
 	} {
 		code, answer := w.ask(http.MethodPut, body)

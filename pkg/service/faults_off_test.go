@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAServiceBuiltWithoutFaultInjectionSaysSo, and shows nothing of it: this is
+// TestAServiceWithoutFaultInjectionSaysSo, and shows nothing of it: this is
 // what goes into images.
-func TestAServiceBuiltWithoutFaultInjectionSaysSo(t *testing.T) {
+func TestAServiceWithoutFaultInjectionSaysSo(t *testing.T) {
 	i := start(t, definition(&shop{}))
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
 		request, err := http.NewRequest(method, "http://"+i.Admin+"/faults", http.NoBody)
