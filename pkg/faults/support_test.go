@@ -131,6 +131,7 @@ func start(t *testing.T) *world {
 	server := grpc.NewServer(
 		grpc.ChainUnaryInterceptor(append([]grpc.UnaryServerInterceptor{seen, apierror.UnaryServerInterceptor(log)}, w.injector.UnaryServerInterceptors()...)...),
 		grpc.ChainStreamInterceptor(append([]grpc.StreamServerInterceptor{apierror.StreamServerInterceptor(log)}, w.injector.StreamServerInterceptors()...)...),
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return apierror.New(apierror.ReasonUnknownMethod, "no such toy") }),
 		grpc.WaitForHandlers(true),
 	)
 	w.register(server)

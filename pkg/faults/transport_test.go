@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/health"
@@ -41,7 +43,7 @@ func TestUnknownMethodsNeverHaveFaults(t *testing.T) {
 	w := start(t)
 	p := w.put(`{"rules": [{"method": "*", "percent": 100, "fault": "error"}]}`)
 	require.Len(t, p.Rules, 1)
-	require.Error(t, w.client().call("/toys.Toys/Steal"))
+	require.Equal(t, codes.Unimplemented, status.Code(w.client().call("/toys.Toys/Steal")))
 	require.Zero(t, w.shown().Rules[0].Calls)
 }
 
