@@ -14,6 +14,7 @@
 //	config.Environment        development or production
 //	every Config              of Definition.Config, read from the environment
 //	*health.Health            for dependencies to be watched and heartbeats
+//	*resilience.Registry      for dependencies to be called; see [Dial]
 //	*pgxpool.Pool             if Definition.Migrations is set: opened, waited
 //	                          for, at the schema that the migrations make, and
 //	                          closed after everything that was appended to the

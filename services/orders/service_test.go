@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/flags"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 )
@@ -29,6 +30,7 @@ func TestTheModuleFindsAllItNeeds(t *testing.T) {
 		Module,
 		fx.Provide(
 			func() *slog.Logger { return nil },
+			func() *resilience.Registry { return nil },
 			func() *pgxpool.Pool { return nil },
 			func() config.Environment { return config.Development },
 			func() auth.Config { return auth.Config{} },
@@ -43,7 +45,7 @@ func TestTheModuleFindsAllItNeeds(t *testing.T) {
 func TestWrongConfigurationIsRefused(t *testing.T) {
 	_, err := config.Load[Config](map[string]string{})
 	require.NoError(t, err, "the defaults are fine")
-	for _, name := range []string{"HOLDFAST_COMPLETER_INTERVAL", "HOLDFAST_COMPLETER_MAX_PAUSE"} {
+	for _, name := range []string{"HOLDFAST_COMPLETER_INTERVAL", "HOLDFAST_COMPLETER_MAX_PAUSE", "HOLDFAST_PAYMENTS_BACKOFF"} {
 		_, err := config.Load[Config](map[string]string{name: "0s"})
 		require.ErrorContains(t, err, name)
 	}

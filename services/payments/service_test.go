@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 )
 
@@ -17,9 +18,10 @@ func TestTheModuleIsComplete(t *testing.T) {
 	t.Parallel()
 	var pool *pgxpool.Pool
 	var keeper *health.Health
+	var dependencies *resilience.Registry
 	require.NoError(t, fx.ValidateApp(
 		Module,
-		fx.Supply(Config{}, idempotency.Config{}, slog.New(slog.DiscardHandler), pool, keeper),
+		fx.Supply(Config{}, idempotency.Config{}, slog.New(slog.DiscardHandler), pool, keeper, dependencies),
 		fx.Invoke(fx.Annotate(func([]service.API, []service.Worker) {}, fx.ParamTags(`group:"apis"`, `group:"workers"`))),
 	))
 }
