@@ -38,7 +38,7 @@ func violations(p packageImports) []string {
 	}
 	var services []string
 	for _, full := range p.imports {
-		if strings.HasPrefix(full, "github.com/failsafe-go/") && p.path != "pkg/resilience" {
+		if strings.HasPrefix(full, "github.com/failsafe-go/") && !within(p.path, "pkg/resilience") {
 			broken(full, "failsafe-go is composed in pkg/resilience only")
 		}
 		imported, inside := strings.CutPrefix(full, module+"/")
