@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/policy"
 	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
+	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 	"github.com/holdfast-dev/holdfast/pkg/validate"
 )
 
@@ -31,6 +32,9 @@ import (
 //	auth         whose request it is, and whether it may; not for an address
 //	             that fails too often
 //	tenant       how much one tenant may ask for
+//	shedding     whether there is room for it: behind auth, so that nobody
+//	             without a credential outranks who has one, and before
+//	             everything that costs more than saying no
 //	idempotency  a stored answer; outside validation, so that a retry of
 //	             something that was done is answered with what was done
 //	validation   normalised and checked fields
@@ -40,6 +44,7 @@ type chain struct {
 	faults    *faults.Injector
 	verifier  auth.Verifier
 	limits    *ratelimit.Limits
+	shedder   *shed.Shedder      // nil: shedding is off
 	store     *idempotency.Store // nil: no method of the service needs a key
 	validated grpc.UnaryServerInterceptor
 }
@@ -67,6 +72,9 @@ func (c chain) unary(by way) []grpc.UnaryServerInterceptor {
 		gate.Credentials(auth.UnaryServerInterceptor(c.verifier, c.policies)),
 		gate.Tenant,
 	)
+	if c.shedder != nil {
+		interceptors = append(interceptors, shed.UnaryServerInterceptor(c.shedder))
+	}
 	if c.store != nil {
 		interceptors = append(interceptors, idempotency.UnaryServerInterceptor(c.store, c.policies))
 	}
@@ -99,10 +107,14 @@ func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServ
 		c.policies.StreamServerInterceptor(),
 	)
 	interceptors = append(interceptors, c.faults.StreamServerInterceptors()...)
-	return append(interceptors,
+	interceptors = append(interceptors,
 		gate.CredentialsStream(auth.StreamServerInterceptor(c.verifier, c.policies)),
 		gate.TenantStream,
 	)
+	if c.shedder != nil {
+		interceptors = append(interceptors, shed.StreamServerInterceptor(c.shedder))
+	}
+	return interceptors
 }
 
 // knownMethod answers calls of methods that do not exist, which reach here as

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
+	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 )
 
 // clientConfig spreads calls over all addresses of a name and leaves out those
@@ -44,6 +45,8 @@ func Dial(target string, dependency *resilience.Dependency, token string, opts .
 		}),
 		// Not more often than the server's enforcement allows.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+		// Outermost: all of it is time spent waiting for somebody else.
+		grpc.WithChainUnaryInterceptor(shed.UnaryClientInterceptor()),
 	}
 	if dependency != nil {
 		all = append(all,

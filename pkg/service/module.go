@@ -11,8 +11,10 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/faults"
 	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/policy"
 	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
+	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry"
 )
 
@@ -47,6 +49,7 @@ type parts struct {
 	fx.In
 
 	Config    Config
+	Shed      shed.Config
 	Log       *slog.Logger
 	Telemetry *telemetry.Telemetry
 	Health    *health.Health
@@ -94,7 +97,8 @@ func (p parts) plan(ctx context.Context) (blueprint, error) {
 	p.Health.Serves(serviceNames(p.APIs)...)
 	p.Faults.Serves(policies.All())
 	c := chain{
-		log: p.Log, policies: policies, faults: p.Faults, verifier: p.Verifier, limits: p.Limits, store: p.Store,
+		log: p.Log, policies: policies, faults: p.Faults, verifier: p.Verifier, limits: p.Limits,
+		shedder: p.shedder(policies), store: p.Store,
 	}
 	if err := c.prepare(ctx); err != nil {
 		return blueprint{}, err
@@ -103,6 +107,18 @@ func (p parts) plan(ctx context.Context) (blueprint, error) {
 		cfg: p.Config, apis: p.APIs, chain: c,
 		health: p.Health.GRPC(), stats: p.Telemetry.Server(c.knows),
 	}, nil
+}
+
+// shedder makes what sheds load for all servers of the process, or nil if it is
+// off.
+func (p parts) shedder(policies *policy.Set) *shed.Shedder {
+	if !p.Shed.Enabled {
+		return nil
+	}
+	s := shed.New(p.Shed, policies, p.Log)
+	p.Health.Show("shedding", func() any { return s.Report() })
+	p.Lifecycle.Append(fx.StopHook(s.Close)) // after the drain
+	return s
 }
 
 // open opens the public listeners and serves. The ports open only now: while a

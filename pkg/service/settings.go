@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/postgres"
 	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
+	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 	"github.com/holdfast-dev/holdfast/pkg/resources"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry"
 )
@@ -18,7 +19,7 @@ import (
 // Configs are all Config structs that the service reads, its own and those of
 // the packages it stands on: what [config.Describe] takes.
 func (d Definition) Configs() []any {
-	all := []any{Config{}, telemetry.Config{}, auth.Config{}, ratelimit.Config{}, resources.Config{}}
+	all := []any{Config{}, telemetry.Config{}, auth.Config{}, ratelimit.Config{}, resources.Config{}, shed.Config{}}
 	if d.Migrations != nil {
 		all = append(all, postgres.Config{})
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/money"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
+	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 )
 
 // maxProcessorAnswer is more than any answer of the sandbox to one operation.
@@ -216,6 +217,7 @@ var definiteRefusals = map[string]bool{
 // do sends the request and reads the whole answer; an answer cut short is an
 // error, never a success.
 func (s *SandboxProcessor) do(request *http.Request, ok, refusal any) (int, error) {
+	defer shed.Outside(request.Context())() // a slow processor is no load of ours
 	response, err := s.client.Do(request)
 	if err != nil {
 		return 0, err
