@@ -25,7 +25,7 @@ func payments(t *testing.T) *policy.Set {
 }
 
 // served calls a method and returns the context that its handler saw.
-func served(t *testing.T, ctx context.Context, method string) (seen context.Context) {
+func served(ctx context.Context, t *testing.T, method string) (seen context.Context) {
 	t.Helper()
 	_, err := payments(t).UnaryServerInterceptor()(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method},
 		func(ctx context.Context, _ any) (any, error) { seen = ctx; return nil, nil }) //nolint:fatcontext // what the handler sees is what is looked at
@@ -45,23 +45,23 @@ func TestTheDeadlineIsTheSoonerOfTheClientsAndThePolicys(t *testing.T) {
 			defer cancel()
 			ctx = bounded
 		}
-		deadline, ok := served(t, ctx, chargePayment).Deadline()
+		deadline, ok := served(ctx, t, chargePayment).Deadline()
 		require.True(t, ok, name)
 		require.InDelta(t, row.want.Seconds(), time.Until(deadline).Seconds(), 0.5, name)
 	}
-	_, ok := served(t, t.Context(), unknown).Deadline()
+	_, ok := served(t.Context(), t, unknown).Deadline()
 	require.False(t, ok, "a method without a policy is left alone")
 }
 
 func TestTheTimeEndsWithTheCall(t *testing.T) {
-	require.ErrorIs(t, served(t, t.Context(), chargePayment).Err(), context.Canceled)
+	require.ErrorIs(t, served(t.Context(), t, chargePayment).Err(), context.Canceled)
 }
 
 func TestHandlersSeeTheirPolicy(t *testing.T) {
-	m, ok := policy.FromContext(served(t, t.Context(), chargePayment))
+	m, ok := policy.FromContext(served(t.Context(), t, chargePayment))
 	require.True(t, ok)
 	require.Equal(t, chargePayment, m.FullName)
-	_, ok = policy.FromContext(served(t, t.Context(), unknown))
+	_, ok = policy.FromContext(served(t.Context(), t, unknown))
 	require.False(t, ok)
 	m, ok = policy.FromContext(policy.NewContext(t.Context(), policy.Method{Scope: "x"}))
 	require.True(t, ok)

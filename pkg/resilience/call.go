@@ -32,12 +32,12 @@ func (c *call) run(ctx context.Context) error {
 			panic(o.panicked) // where the caller can recover it
 		}
 		if o.err == nil {
-			c.meter.done(c.attempts, true)
+			c.meter.done(ctx, c.attempts, true)
 			c.chain.note(c.attempts, false)
 			return nil
 		}
 		if !c.again(ctx, o) {
-			c.meter.done(c.attempts, false)
+			c.meter.done(ctx, c.attempts, false)
 			// What could have been retried was not, or not with success. A layer
 			// above that did it now would multiply the load.
 			c.chain.note(c.attempts, o.retry || o.final)
@@ -53,17 +53,17 @@ func (c *call) again(ctx context.Context, o outcome) bool {
 	}
 	pause := c.cfg.pause(c.attempts, o.after)
 	if !fits(c.deadline, pause, c.method.latency.typical()) {
-		c.meter.retry(retryTooLate)
+		c.meter.retry(ctx, retryTooLate)
 		return false
 	}
 	if !c.budget.withdraw() {
-		c.meter.retry(retryNoBudget)
+		c.meter.retry(ctx, retryNoBudget)
 		return false
 	}
 	if !sleep(ctx, pause) {
 		return false
 	}
-	c.meter.retry(retrySent)
+	c.meter.retry(ctx, retrySent)
 	return true
 }
 

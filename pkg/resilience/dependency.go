@@ -70,13 +70,13 @@ type admission struct {
 func (d *Dependency) admit(ctx context.Context) (admission, error) {
 	permit, wait, ok := d.breaker.acquire()
 	if !ok {
-		d.meter.refused(refusedOpen)
+		d.meter.refused(ctx, refusedOpen)
 		return admission{}, errOpen(d.name, wait)
 	}
 	if err := d.bulkhead.AcquirePermitWithMaxWait(ctx, d.cfg.MaxWait); err != nil {
 		d.breaker.settle(permit, neutral, 0)
 		if errors.Is(err, bulkhead.ErrFull) {
-			d.meter.refused(refusedFull)
+			d.meter.refused(ctx, refusedFull)
 			return admission{}, errFull(d.name)
 		}
 		return admission{}, err

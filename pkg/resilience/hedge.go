@@ -38,11 +38,11 @@ func (c *call) hedged(ctx context.Context) outcome {
 	case <-timer.C:
 	}
 	if !c.budget.withdraw() {
-		c.meter.retry(retryNoBudget)
+		c.meter.retry(ctx, retryNoBudget)
 		return <-results
 	}
 	c.attempts++
-	c.meter.retry(hedgeSent)
+	c.meter.retry(ctx, hedgeSent)
 	launch(c.attempts, true)
 	first := <-results
 	if !first.settles() {

@@ -61,7 +61,7 @@ func (c *call) judgeTime(caller, attempt context.Context, began time.Time, err e
 // ranOut reports whether an attempt has used up the time that we gave it. The
 // server has the same deadline, by its own clock and from its own start: it may
 // be the first to give up.
-func ranOut(attempt, caller context.Context, began time.Time) bool { //nolint:revive // two contexts are compared
+func ranOut(attempt, caller context.Context, began time.Time) bool {
 	deadline, ok := attempt.Deadline()
 	if !ok {
 		return false

@@ -71,22 +71,21 @@ func newMeter(dependency string) *meter {
 	return m
 }
 
-var background = context.Background() // counting ends with nobody's request
-
-func (m *meter) done(attempts int, ok bool) {
-	m.attempts.Add(background, int64(attempts), m.of)
+func (m *meter) done(ctx context.Context, attempts int, ok bool) {
+	m.attempts.Add(ctx, int64(attempts), m.of)
 	if ok {
-		m.calls.Add(background, 1, m.ok)
+		m.calls.Add(ctx, 1, m.ok)
 	} else {
-		m.calls.Add(background, 1, m.failed)
+		m.calls.Add(ctx, 1, m.failed)
 	}
 }
 
-func (m *meter) refused(reason string) { m.refusals.Add(background, 1, m.byName[reason]) }
+func (m *meter) refused(ctx context.Context, reason string) { m.refusals.Add(ctx, 1, m.byName[reason]) }
 
-func (m *meter) retry(event string) { m.repeats.Add(background, 1, m.byName[event]) }
+func (m *meter) retry(ctx context.Context, event string) { m.repeats.Add(ctx, 1, m.byName[event]) }
 
-func (m *meter) transition(to string) { m.transitions.Add(background, 1, m.byName[to]) }
+// transition is counted for nobody: whoever happened to cause it is one of many.
+func (m *meter) transition(to string) { m.transitions.Add(context.Background(), 1, m.byName[to]) }
 
 // gauge is a number that goes up and down.
 type gauge struct{ n atomic.Int64 }

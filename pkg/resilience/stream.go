@@ -26,7 +26,7 @@ func (d *Dependency) StreamClientInterceptor() grpc.StreamClientInterceptor {
 		s.open = func(ctx context.Context) (grpc.ClientStream, error) {
 			return streamer(ctx, desc, conn, name, opts...)
 		}
-		if err := s.connect(); err != nil {
+		if err := s.connect(ctx); err != nil {
 			return nil, err
 		}
 		return s, nil
@@ -49,14 +49,14 @@ type stream struct {
 }
 
 // connect makes attempts until a stream is open or none would help.
-func (s *stream) connect() error {
+func (s *stream) connect(ctx context.Context) error {
 	for {
 		s.attempts++
-		o := s.attempt()
+		o := s.attempt(ctx)
 		if o.err == nil {
 			return nil
 		}
-		if !s.again(s.ctx, o) {
+		if !s.again(ctx, o) {
 			s.end(o)
 			return o.err
 		}
@@ -64,15 +64,15 @@ func (s *stream) connect() error {
 }
 
 // attempt opens the stream once, and sends again what was sent before.
-func (s *stream) attempt() outcome {
-	admitted, err := s.admit(s.ctx)
+func (s *stream) attempt(caller context.Context) outcome {
+	admitted, err := s.admit(caller)
 	if err != nil {
 		return outcome{err: err, final: true}
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(caller)
 	a := &streamAttempt{dependency: s.Dependency, admitted: admitted, cancel: cancel}
 	// A caller that leaves reads no further: this is then the only end.
-	a.forget = context.AfterFunc(s.ctx, func() { a.settle(neutral) })
+	a.forget = context.AfterFunc(caller, func() { a.settle(neutral) })
 	opened := false
 	defer func() { // a panic below must not keep the permit
 		if !opened {
@@ -85,7 +85,7 @@ func (s *stream) attempt() outcome {
 		err = resend(client, s.request, s.closed)
 	}
 	if err != nil {
-		o := s.judge(s.ctx, ctx, admitted.began, err, nil)
+		o := s.judge(caller, ctx, admitted.began, err, nil)
 		a.settle(o.health)
 		return o
 	}
@@ -147,7 +147,7 @@ func (s *stream) RecvMsg(m any) error {
 			s.end(o)
 			return err
 		}
-		if err := s.connect(); err != nil {
+		if err := s.connect(s.ctx); err != nil {
 			return err
 		}
 	}
@@ -164,7 +164,7 @@ func (s *stream) deliver() {
 }
 
 func (s *stream) end(o outcome) {
-	s.meter.done(s.attempts, o.err == nil)
+	s.meter.done(s.ctx, s.attempts, o.err == nil)
 	s.chain.note(s.attempts, o.err != nil && (o.retry || o.final))
 }
 

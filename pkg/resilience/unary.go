@@ -40,7 +40,7 @@ func (d *Dependency) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 			// Both attempts have ended: nobody else has the caller's message.
 			proto.Reset(reply.(proto.Message))
 			proto.Merge(reply.(proto.Message), hedged)
-			d.meter.retry(hedgeWon)
+			d.meter.retry(ctx, hedgeWon)
 		}
 		if err != nil {
 			return fallBack(ctx, opts, reply, err)
