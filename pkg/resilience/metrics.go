@@ -21,6 +21,11 @@ const (
 	retryTooLate  = "too_late"
 )
 
+var (
+	refusals = []string{refusedOpen, refusedFull}
+	repeats  = []string{retrySent, hedgeSent, hedgeWon, retryNoBudget, retryTooLate}
+)
+
 // meter counts what happens to the calls of one dependency:
 //
 //	holdfast_client_calls_total{dependency,outcome}            ok, error
@@ -49,26 +54,44 @@ func newMeter(dependency string) *meter {
 		return metric.WithAttributeSet(attribute.NewSet(append(more, attribute.String("dependency", dependency))...))
 	}
 	m := &meter{
-		calls:       counter("holdfast_client_calls_total", "Calls of the dependency, however many attempts each took."),
-		attempts:    counter("holdfast_client_attempts_total", "Attempts that calls of the dependency took."),
-		refusals:    counter("holdfast_client_refused_total", "Calls of the dependency that were not made."),
-		repeats:     counter("holdfast_client_repeats_total", "Retries and hedges that were made, or were not."),
-		transitions: counter("holdfast_breaker_transitions_total", "Changes of the circuit breaker's state."),
+		calls:       counter("holdfast_client_calls", "Calls of the dependency, however many attempts each took."),
+		attempts:    counter("holdfast_client_attempts", "Attempts that calls of the dependency took."),
+		refusals:    counter("holdfast_client_refused", "Calls of the dependency that were not made."),
+		repeats:     counter("holdfast_client_repeats", "Retries and hedges that were made, or were not."),
+		transitions: counter("holdfast_breaker_transitions", "Changes of the circuit breaker's state."),
 		ok:          with(attribute.String("outcome", "ok")),
 		failed:      with(attribute.String("outcome", "error")),
 		of:          with(),
 		byName:      map[string]metric.MeasurementOption{},
 	}
-	for _, reason := range []string{refusedOpen, refusedFull} {
+	for _, reason := range refusals {
 		m.byName[reason] = with(attribute.String("reason", reason))
 	}
-	for _, event := range []string{retrySent, hedgeSent, hedgeWon, retryNoBudget, retryTooLate} {
+	for _, event := range repeats {
 		m.byName[event] = with(attribute.String("event", event))
 	}
 	for _, state := range breakerStates {
 		m.byName[state] = with(attribute.String("to", state))
 	}
+	m.beginAtZero()
 	return m
+}
+
+// beginAtZero publishes what has not happened yet: an increase needs a beginning.
+func (m *meter) beginAtZero() {
+	nobody := context.Background()
+	m.calls.Add(nobody, 0, m.ok)
+	m.calls.Add(nobody, 0, m.failed)
+	m.attempts.Add(nobody, 0, m.of)
+	for _, reason := range refusals {
+		m.refusals.Add(nobody, 0, m.byName[reason])
+	}
+	for _, event := range repeats {
+		m.repeats.Add(nobody, 0, m.byName[event])
+	}
+	for _, state := range breakerStates[:automaticStates] {
+		m.transitions.Add(nobody, 0, m.byName[state])
+	}
 }
 
 func (m *meter) done(ctx context.Context, attempts int, ok bool) {

@@ -108,6 +108,9 @@ func (r *Registry) Status() []Status {
 // breakerStates are the states that metrics show.
 var breakerStates = []string{"closed", "open", "half-open", "forced_open", "forced_closed"}
 
+// automaticStates are those of them, first, that a breaker gets into by itself.
+const automaticStates = 3
+
 // measure publishes the state of every dependency:
 //
 //	holdfast_breaker_state{dependency,state}    1 for the state it is in, 0 for the others

@@ -3,6 +3,7 @@ package resilience
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ func withRetryInfo(t *testing.T, code codes.Code, after time.Duration) error {
 
 // TestAWriteIsTriedAgainOnlyWithItsKey: the key is what makes a repeat harmless.
 func TestAWriteIsTriedAgainOnlyWithItsKey(t *testing.T) {
-	p := &peer{answer: func(context.Context, int64) error { return status.Error(codes.Unavailable, "away") }}
+	p := &peer{answer: unavailable}
 	client, _ := p.client(t, quick())
 	require.Error(t, charge(t.Context(), client))
 	require.EqualValues(t, 1, p.seen.Load())
@@ -89,7 +90,7 @@ func TestAWriteIsTriedAgainOnlyWithItsKey(t *testing.T) {
 }
 
 func TestAMethodWithoutAPolicyIsNeverRepeated(t *testing.T) {
-	p := &peer{answer: func(context.Context, int64) error { return status.Error(codes.Unavailable, "away") }}
+	p := &peer{answer: unavailable}
 	d, err := newRegistry(t).Add("payments", quick(), nil)
 	require.NoError(t, err)
 	require.Error(t, get(t.Context(), dial(t, d, p.serve(t))))
@@ -242,20 +243,28 @@ func failed(t *testing.T, calls int, call func() error) {
 	}
 }
 
+// loadOf is what a dependency gets that fails every one of so many calls, of
+// which each pays in for ratio retries.
+func loadOf(t *testing.T, calls int, ratio float64) float64 {
+	t.Helper()
+	p := &peer{answer: unavailable}
+	client, d := p.client(t, quick(func(c *Config) { c.RetryRatio, c.BreakerRate, c.BreakerMinCalls = ratio, 1, 1e6 }))
+	failed(t, calls, func() error { return get(t.Context(), client) })
+	rested(t, d)
+	return float64(p.seen.Load())
+}
+
 // TestAFailingDependencyGetsATenthMore is the arithmetic of the retry budget:
-// attempts are at most 1.1 times the calls, and the reserve. Without it they are
-// three times as many, which is the control.
+// attempts are at most 1.1 times the calls, and the reserve.
 func TestAFailingDependencyGetsATenthMore(t *testing.T) {
 	const calls = 1000
-	load := func(ratio float64) float64 {
-		p := &peer{answer: func(context.Context, int64) error { return status.Error(codes.Unavailable, "away") }}
-		client, d := p.client(t, quick(func(c *Config) { c.RetryRatio, c.BreakerRate, c.BreakerMinCalls = ratio, 1, 1e6 }))
-		failed(t, calls, func() error { return get(t.Context(), client) })
-		rested(t, d)
-		return float64(p.seen.Load())
-	}
-	require.LessOrEqual(t, load(0.1), 1.1*calls+reserve/repeatCost)
-	require.Equal(t, 2.0*calls+reserve/repeatCost, load(1), "a retry for each call")
+	require.LessOrEqual(t, loadOf(t, calls, 0.1), 1.1*calls+reserve/repeatCost)
+}
+
+// TestWithoutABudgetAFailingDependencyGetsTwiceTheLoad is the control.
+func TestWithoutABudgetAFailingDependencyGetsTwiceTheLoad(t *testing.T) {
+	const calls = 1000
+	require.Equal(t, 2.0*calls+reserve/repeatCost, loadOf(t, calls, 1), "a retry for each call")
 }
 
 // middle is a service that calls the dependency for each of its own calls.
@@ -268,38 +277,45 @@ func (m *middle) GetPayment(ctx context.Context, r *paymentsv1.GetPaymentRequest
 	return m.below.GetPayment(ctx, r)
 }
 
-// TestRetriesDoNotMultiplyOverLayers: a service between the client and what
-// fails has retried already, and says so. Without that the upper layer would
-// retry each of its failures, too, which is the control.
-func TestRetriesDoNotMultiplyOverLayers(t *testing.T) {
-	load := func(told bool) (atBottom, atMiddle int64) {
-		p := &peer{answer: func(context.Context, int64) error { return status.Error(codes.Unavailable, "away") }}
-		unlimited := quick(func(c *Config) { c.RetryRatio, c.BreakerMinCalls = 1, 1e6 })
-		below, _ := p.client(t, unlimited)
-		arrived := &peer{}
-		opts := []grpc.UnaryServerInterceptor{func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			arrived.seen.Add(1)
-			return handler(ctx, request)
-		}}
-		if told {
-			opts = append(opts, UnaryServerInterceptor())
-		}
-		address := serve(t, func(r grpc.ServiceRegistrar) { paymentsv1.RegisterPaymentsServiceServer(r, &middle{below: below}) }, grpc.ChainUnaryInterceptor(opts...))
-		require.Error(t, get(t.Context(), dial(t, newPayments(t, unlimited), address)))
-		return p.seen.Load(), arrived.seen.Load()
+// loadOverLayers is what arrives at a dependency that fails, and at a service
+// between it and the client, of one call. Told, the layers know of each other.
+func loadOverLayers(t *testing.T, told bool) (atBottom, atMiddle int64) {
+	t.Helper()
+	p := &peer{answer: unavailable}
+	unlimited := quick(func(c *Config) { c.RetryRatio, c.BreakerMinCalls = 1, 1e6 })
+	below, _ := p.client(t, unlimited)
+	var arrived atomic.Int64
+	opts := []grpc.UnaryServerInterceptor{func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		arrived.Add(1)
+		return handler(ctx, request)
+	}}
+	if told {
+		opts = append(opts, UnaryServerInterceptor())
 	}
-	bottom, between := load(true)
+	address := serve(t, func(r grpc.ServiceRegistrar) { paymentsv1.RegisterPaymentsServiceServer(r, &middle{below: below}) }, grpc.ChainUnaryInterceptor(opts...))
+	require.Error(t, get(t.Context(), dial(t, newPayments(t, unlimited), address)))
+	return p.seen.Load(), arrived.Load()
+}
+
+// TestRetriesDoNotMultiplyOverLayers: a service between the client and what
+// fails has retried already, and says so.
+func TestRetriesDoNotMultiplyOverLayers(t *testing.T) {
+	bottom, between := loadOverLayers(t, true)
 	require.EqualValues(t, 3, bottom)
 	require.EqualValues(t, 1, between, "what has been retried below is not retried above")
-	bottom, between = load(false)
-	require.EqualValues(t, 9, bottom, "a proof that cannot fail proves nothing")
+}
+
+// TestLayersThatDoNotKnowOfEachOtherMultiply is the control.
+func TestLayersThatDoNotKnowOfEachOtherMultiply(t *testing.T) {
+	bottom, between := loadOverLayers(t, false)
+	require.EqualValues(t, 9, bottom)
 	require.EqualValues(t, 3, between)
 }
 
 // TestARetryIsNotRetriedBelow: the chain's retry is used up, and what is below
 // knows that it serves one.
 func TestARetryIsNotRetriedBelow(t *testing.T) {
-	p := &peer{answer: func(context.Context, int64) error { return status.Error(codes.Unavailable, "away") }}
+	p := &peer{answer: unavailable}
 	var number []string
 	inner := p.answer
 	p.answer = func(ctx context.Context, n int64) error {
@@ -338,7 +354,7 @@ func TestAnAnswerSaysHowManyAttemptsItTook(t *testing.T) {
 
 // TestAFallbackAnswersForWhatHasFailed.
 func TestAFallbackAnswersForWhatHasFailed(t *testing.T) {
-	p := &peer{answer: func(context.Context, int64) error { return status.Error(codes.Unavailable, "away") }}
+	p := &peer{answer: unavailable}
 	client, _ := p.client(t, quick())
 	yesterday := Fallback(func(_ context.Context, into any, err error) error {
 		require.Equal(t, codes.Unavailable, status.Code(err))

@@ -70,7 +70,7 @@ func measureKept(t *testing.T, workers int, work time.Duration, build func(*test
 	t.Helper()
 	var k kept
 	const from, to = 5 * time.Second, 12 * time.Second // of the overload
-	capacity := work / time.Duration(workers)           // between two calls
+	capacity := work / time.Duration(workers)          // between two calls
 	inTime := traffic{work: always(work), deadline: 500 * time.Millisecond, to: to}
 	critical, more := inTime, inTime
 	critical.method, critical.every = "critical", capacity

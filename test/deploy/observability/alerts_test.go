@@ -37,6 +37,11 @@ const (
 	waited     = `pgxpool_empty_acquire_wait_time_nanoseconds_total{` + of + `}`
 	forced     = `holdfast_drains_total{` + of + `,forced="true"}`
 	spent      = `holdfast_drain_spent_ratio{` + of + `}`
+	open       = `holdfast_breaker_state{` + of + `,dependency="payments",state="open"}`
+	probing    = `holdfast_breaker_state{` + of + `,dependency="payments",state="half-open"}`
+	forcedOpen = `holdfast_breaker_state{` + of + `,dependency="payments",state="forced_open"}`
+	shed       = `holdfast_shed_requests_total{` + of + `,outcome="shed",criticality="critical",reason="queue_full"}`
+	shedFirst  = `holdfast_shed_requests_total{` + of + `,outcome="shed",criticality="sheddable",reason="queue_full"}`
 )
 
 const day = 24 * 3600
@@ -51,6 +56,7 @@ func healthy() series {
 		partitions: flat(minutes*60 + 3*day), maintained: climbs(60),
 		inUse: flat(3), most: flat(10), waited: climbs(1e6),
 		forced: climbs(0), spent: flat(0),
+		open: flat(0), probing: flat(0), forcedOpen: flat(0), shed: climbs(0), shedFirst: climbs(0),
 	}
 	// Payments are always well, and most of their series say nothing new.
 	for _, name := range []string{up, ready, undecided, oldest, maintained, partitions, fine, quick} {
@@ -115,6 +121,14 @@ var scenarios = []struct {
 	{"a drain is forced", series{forced: turns(0, 1, 5)}, []string{"DrainForced"}},
 	{"a process is gone with its drain nearly out of time", series{spent: once(0, 0.8, 4)}, []string{"DrainForced"}},
 	{"a drain takes a moment", series{spent: once(0, 0.3, 4)}, nil},
+	{"a breaker stays open", series{open: turns(0, 1, 10)}, []string{"BreakerOpen"}},
+	{"a breaker opens, probes, and opens again", series{
+		open: shape("0x4427 1 0 1 0 1 0 1 0 1 0 1 0 1"), probing: shape("0x4427 0 1 0 1 0 1 0 1 0 1 0 1 0"),
+	}, []string{"BreakerOpen"}},
+	{"a breaker was forced open and forgotten", series{forcedOpen: turns(0, 1, 10)}, []string{"BreakerOpen"}},
+	{"a breaker does its work for a minute", series{open: turns(0, 1, 1)}, nil},
+	{"critical requests are shed", series{shed: climbsThen(0, 60, 15)}, []string{"CriticalRequestsShed"}},
+	{"what is least critical is shed", series{shedFirst: climbsThen(0, 600, 15)}, nil},
 	{"two versions serve for long", series{version2: flat(1)}, []string{"VersionSkew"}},
 	{"a rolling release", series{version2: shape("_x4420 1x19")}, nil},
 }
