@@ -25,14 +25,16 @@ type Config struct {
 	// (HOLDFAST_MAX_STREAMS): the HTTP gateway has one connection, and what it
 	// cannot send there waits without anybody knowing how critical it is.
 	Max int `env:"HOLDFAST_SHED_MAX" envDefault:"128" doc:"limit of calls in flight at most; as many more may wait, and both must fit HOLDFAST_MAX_STREAMS"`
-	// MaxWait is how long a call may wait for its turn. Long enough for the
-	// bursts that any traffic has, shorter than what a user notices.
-	MaxWait time.Duration `env:"HOLDFAST_SHED_MAX_WAIT" envDefault:"100ms" doc:"how long a call may wait for its turn before it is refused; 0: it is refused at once"`
+	// MaxWait is how long a call may wait for its turn. Long enough for a moment
+	// in which a replica gets no CPU, because another one starts beside it;
+	// shorter than what a user takes for an error. In an overload it costs
+	// little: the newest call is served first.
+	MaxWait time.Duration `env:"HOLDFAST_SHED_MAX_WAIT" envDefault:"500ms" doc:"how long a call may wait for its turn before it is refused; 0: it is refused at once"`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Enabled: true, Min: 16, Initial: 32, Max: 128, MaxWait: 100 * time.Millisecond}
+	return Config{Enabled: true, Min: 16, Initial: 32, Max: 128, MaxWait: 500 * time.Millisecond}
 }
 
 // most is more calls in flight than one process of Go serves well.
