@@ -12,14 +12,14 @@ import (
 )
 
 // The server of these tests has a capacity that is known, and that no machine is
-// too slow for: 8 workers that sleep for 80 ms make 100 calls a second. They
+// too slow for: 4 workers that sleep for 80 ms make 50 calls a second. They
 // serve in order of arrival and finish what they began, as real work does.
-// Callers wait for half a second.
+// Callers wait for a second.
 const (
-	crew     = 8
+	crew     = 4
 	task     = 80 * time.Millisecond
 	interval = task / crew // between two calls at capacity
-	patience = 500 * time.Millisecond
+	patience = time.Second
 	slice    = 500 * time.Millisecond // goodput is measured in slices, and the median taken
 )
 
@@ -51,9 +51,33 @@ type load struct {
 	from, to time.Duration
 }
 
-// drive sends all loads, at the times that are theirs even if the machine was
-// busy meanwhile, and returns what became of the calls.
-func drive(t *testing.T, conn *grpc.ClientConn, loads ...load) answers {
+// drive sends all loads and returns what became of the calls. If the machine was
+// too busy to send them in time, what was measured is the machine, and all of it
+// is done once more. After three times the test is skipped: the simulations,
+// whose time is false, say the same on any machine.
+func drive(t *testing.T, build func() *grpc.ClientConn, loads ...load) answers {
+	t.Helper()
+	for try := 1; ; try++ {
+		all := driveOnce(t, build(), loads...)
+		late := 0
+		for _, a := range all {
+			if a.late > task/4 {
+				late++
+			}
+		}
+		if late <= len(all)/50 {
+			return all
+		}
+		t.Logf("%d of %d calls were sent late", late, len(all))
+		if try == 3 {
+			t.Skip("the machine is too busy to measure anything but itself")
+		}
+	}
+}
+
+// driveOnce sends each call at the time that is its own, even if the one before
+// was late.
+func driveOnce(t *testing.T, conn *grpc.ClientConn, loads ...load) answers {
 	t.Helper()
 	began := time.Now()
 	var (
@@ -71,7 +95,7 @@ func drive(t *testing.T, conn *grpc.ClientConn, loads ...load) answers {
 					defer cancel()
 					sent := time.Now()
 					err := invoke(ctx, conn, l.method)
-					a := answer{method: l.method, sent: at, took: time.Since(sent), ok: err == nil}
+					a := answer{method: l.method, sent: at, took: time.Since(sent), ok: err == nil, late: sent.Sub(began) - at}
 					mu.Lock()
 					defer mu.Unlock()
 					got = append(got, a)
@@ -126,9 +150,10 @@ func figuresOf(all answers, sentAfterward float64) figures {
 }
 
 // drown drives a server with critical calls alone.
-func drown(t *testing.T, conn *grpc.ClientConn) figures {
+func drown(t *testing.T, build func() *grpc.ClientConn) figures {
+	t.Helper()
 	const less = interval * 5 / 4
-	all := drive(t, conn,
+	all := drive(t, build,
 		load{critical, interval, 0, calm},
 		load{critical, interval / 5, calm, overload},
 		load{critical, less, overload, afterward})
@@ -139,9 +164,10 @@ func drown(t *testing.T, conn *grpc.ClientConn) figures {
 
 // flood drives a server with critical calls that it could serve, among sheddable
 // ones that it could not.
-func flood(t *testing.T, conn *grpc.ClientConn) figures {
+func flood(t *testing.T, build func() *grpc.ClientConn) figures {
+	t.Helper()
 	const less = interval * 5 / 4 // four fifths of the capacity
-	all := drive(t, conn,
+	all := drive(t, build,
 		load{critical, less, 0, afterward},
 		load{sheddable, interval * 10 / 42, calm, overload}) // and 4.2 times it
 	f := figuresOf(all, float64(time.Second)/float64(less))
@@ -149,26 +175,37 @@ func flood(t *testing.T, conn *grpc.ClientConn) figures {
 	return f
 }
 
+// shedding returns how to build the server with shedding, and a function that
+// looks at what is left in the end.
+func shedding(t *testing.T) (build func() *grpc.ClientConn, finish func()) {
+	var s *Shedder
+	build = func() *grpc.ClientConn {
+		s = newTest(t, small)
+		return serve(t, s, crewWorker())
+	}
+	return build, func() {
+		t.Logf("%+v", s.Report())
+		eventually(t, s.empty, "nothing is left in flight")
+	}
+}
+
 func TestCriticalGoodputSurvivesFiveTimesTheCapacity(t *testing.T) {
-	s := newTest(t, small)
-	conn := serve(t, s, crewWorker())
-	f := drown(t, conn)
+	build, finish := shedding(t)
+	f := drown(t, build)
+	finish()
 	require.GreaterOrEqual(t, f.kept, 0.9)
 	require.GreaterOrEqual(t, f.recovered, 0.9, "two seconds later")
 	require.LessOrEqual(t, f.slower, 5.0, "those that are served are served soon")
-	t.Logf("%+v", s.Report())
-	eventually(t, s.empty, "nothing is left in flight")
 }
 
 func TestAFloodOfSheddableCallsDoesNotTouchCriticalOnes(t *testing.T) {
-	s := newTest(t, small)
-	f := flood(t, serve(t, s, crewWorker()))
+	build, finish := shedding(t)
+	f := flood(t, build)
+	finish()
 	require.GreaterOrEqual(t, f.kept, 0.9)
 	require.GreaterOrEqual(t, f.recovered, 0.9, "two seconds later")
 	require.LessOrEqual(t, f.slower, 5.0)
 	require.Less(t, f.sheddable, 0.5, "they get what is left, a fifth of the capacity")
-	t.Logf("%+v", s.Report())
-	eventually(t, s.empty, "nothing is left in flight")
 }
 
 // TestWithoutSheddingGoodputCollapses is the control: the same without
@@ -176,12 +213,13 @@ func TestAFloodOfSheddableCallsDoesNotTouchCriticalOnes(t *testing.T) {
 func TestWithoutSheddingGoodputCollapses(t *testing.T) {
 	t.Run("critical alone", func(t *testing.T) {
 		t.Parallel()
-		f := drown(t, serve(t, nil, crewWorker()))
+		f := drown(t, func() *grpc.ClientConn { return serve(t, nil, crewWorker()) })
 		require.Less(t, f.kept, 0.5)
 		require.Less(t, f.recovered, 0.5, "it does not even recover soon: the backlog is worked on for nobody")
 	})
 	t.Run("in a flood", func(t *testing.T) {
 		t.Parallel()
-		require.Less(t, flood(t, serve(t, nil, crewWorker())).kept, 0.5)
+		f := flood(t, func() *grpc.ClientConn { return serve(t, nil, crewWorker()) })
+		require.Less(t, f.kept, 0.5)
 	})
 }

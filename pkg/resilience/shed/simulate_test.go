@@ -61,6 +61,7 @@ type answer struct {
 	took   time.Duration
 	ok     bool // answered within its deadline
 	shed   bool
+	late   time.Duration // how long after its time it was sent
 }
 
 type answers []answer
