@@ -28,8 +28,8 @@
 //
 // # The queue
 //
-// See queue.go. It is as long as the limit, a call waits in it for a tenth of a
-// second at most, and while it stands its newest calls are served first.
+// See queue.go. It is as long as the limit, a call waits in it for half a second
+// at most, and while it stands its newest calls are served first.
 //
 // # Its place in the chain
 //

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 )
 
 const known = 50 * time.Millisecond
@@ -41,6 +42,21 @@ func TestWhatIsQuickBecauseItFailedTeachesNothing(t *testing.T) {
 		require.Equal(t, before, s.methods[critical].pace)
 		require.Equal(t, limit, s.limit.value)
 		require.Zero(t, s.limit.samples)
+	})
+}
+
+func TestAHandlersErrorIsNoAnswerThatTeaches(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newTest(t, DefaultConfig())
+		handle := func(err error) {
+			_, got := UnaryServerInterceptor(s)(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: critical},
+				func(context.Context, any) (any, error) { return nil, err })
+			require.Equal(t, err, got)
+		}
+		handle(errors.New("not found"))
+		require.Zero(t, s.methods[critical].pace)
+		handle(nil)
+		require.NotZero(t, s.methods[critical].pace)
 	})
 }
 

@@ -2,6 +2,7 @@ package shed
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,20 @@ func TestAStreamThatHasNothingToSayIsOpenAfterASecond(t *testing.T) {
 		require.Zero(t, s.read().inFlight)
 		close(end)
 		require.NoError(t, <-done)
+		require.Zero(t, s.read().inFlight)
+	})
+}
+
+func TestAStreamThatFailsBeforeItIsOpenGivesItsPlaceBackAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := fixed(t, 2)
+		failed := errors.New("failed")
+		require.ErrorIs(t, <-s.openStream(t, watch, func(grpc.ServerStream) error { return failed }), failed)
+		require.Zero(t, s.read().inFlight)
+		require.Panics(t, func() {
+			_ = StreamServerInterceptor(s)(nil, quiet{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: watch},
+				func(any, grpc.ServerStream) error { panic("a bug") })
+		})
 		require.Zero(t, s.read().inFlight)
 	})
 }

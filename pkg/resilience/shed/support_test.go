@@ -104,7 +104,8 @@ func serve(t testing.TB, shedder *Shedder, w worker) *grpc.ClientConn {
 		unary = append(unary, UnaryServerInterceptor(shedder))
 		stream = append(stream, StreamServerInterceptor(shedder))
 	}
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor(unary...), grpc.ChainStreamInterceptor(stream...), grpc.WaitForHandlers(true))
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(unary...), grpc.ChainStreamInterceptor(stream...), grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(4)) // as in pkg/service: a new stack for each call would be measured with it
 	desc := &grpc.ServiceDesc{
 		ServiceName: "test.v1.Work", HandlerType: (*any)(nil),
 		Streams: []grpc.StreamDesc{{

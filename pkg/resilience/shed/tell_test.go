@@ -99,7 +99,6 @@ func TestOneLineWhenSheddingBeginsAndOneWhenItIsOver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		logs := &logtest.Buffer{}
 		s := New(Config{Enabled: true, Min: 1, Initial: 1, Max: 1}, policies(t), slog.New(slog.NewJSONHandler(logs, nil)))
-		defer s.Close()
 		s.fill(t)
 		const began, over = "shedding load: ", "no longer shedding load"
 		for n := range 2 {
@@ -120,5 +119,8 @@ func TestOneLineWhenSheddingBeginsAndOneWhenItIsOver(t *testing.T) {
 			require.Equal(t, n+1, logs.Count(`"refused":{"sheddable":500,"sheddable_plus":0,"critical":0,"critical_plus":10}`), logs)
 		}
 		s.shedOnce(t, sheddable)
-	}) // with a line owed: nothing is left running
+		closed := time.Now()
+		s.Close() // with a line owed
+		require.Zero(t, time.Since(closed), "it is not waited for")
+	})
 }

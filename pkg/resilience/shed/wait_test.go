@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
 )
 
 func TestAWaitIsShort(t *testing.T) {
@@ -59,6 +61,21 @@ func TestWithoutAWaitCallsAreRefusedAtOnce(t *testing.T) {
 		a := s.attempt(t.Context(), criticalPlus)
 		require.True(t, a.over())
 		requireShed(t, a.err)
+	})
+}
+
+// TestTheRefusedDoNotComeBackTogether: RetryInfo differs.
+func TestTheRefusedDoNotComeBackTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newTest(t, Config{Enabled: true, Min: 1, Initial: 1, Max: 1})
+		s.fill(t)
+		told := map[time.Duration]bool{}
+		for range 100 {
+			err := s.attempt(t.Context(), criticalPlus).err
+			requireShed(t, err)
+			told[apierror.From(err).RetryAfter()] = true
+		}
+		require.Greater(t, len(told), 90)
 	})
 }
 
