@@ -64,6 +64,10 @@ FUZZTIME ?= 20s
 fuzz: ## Fuzz every parser that faces the outside, FUZZTIME (20s) each
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" tools/fuzz
 
+.PHONY: overload
+overload: ## Send five times what a server can do, with and without shedding
+	$(GO) test -tags overload -count=1 -v -run OverTheWire ./pkg/resilience/shed
+
 .PHONY: bench
 bench: ## Measure the ratios that the README and the guides cite
 	@GO="$(GO)" tools/bench
@@ -144,7 +148,7 @@ $(BUILD)/image.binpb:
 .PHONY: lint
 lint: $(BUILD)/image.binpb ## Lint Go, protos and scripts
 	$(TOOL) buf lint $(BUILD)/image.binpb --config proto/buf.yaml --path holdfast
-	$(TOOL) golangci-lint run --build-tags e2e,docker,faults ./...
+	$(TOOL) golangci-lint run --build-tags e2e,docker,faults,overload ./...
 	$(TOOL) golangci-lint run ./pkg/faults ./pkg/service # without fault injection
 	cd test/deploy && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
 	cd tools && CGO_ENABLED=0 $(GO) tool golangci-lint run --config ../.golangci.yml ./...

@@ -7,13 +7,9 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	policyv1 "github.com/holdfast-dev/holdfast/proto/holdfast/policy/v1"
 )
-
-// AttemptMetadata is the request metadata that says which attempt of a call a
-// request is, from 1. Nobody gains by lying: it can only make a request less
-// important than others of its method.
-const AttemptMetadata = "holdfast-attempt"
 
 // levels are the criticalities from the least critical. The names are what
 // metrics and logs call them.
@@ -73,9 +69,10 @@ func classOf(l level, retry bool) class {
 func (c class) level() level { return level(c / 2) }
 
 // isRetry reports whether the request says that it is not a first attempt. What
-// is not a number counts as a first attempt.
+// is not a number counts as a first attempt. Nobody gains by lying: it can only
+// make a request less important than others of its method.
 func isRetry(ctx context.Context) bool {
-	for _, value := range metadata.ValueFromIncomingContext(ctx, AttemptMetadata) {
+	for _, value := range metadata.ValueFromIncomingContext(ctx, resilience.AttemptMetadata) {
 		if n, err := strconv.Atoi(value); err == nil && n > 1 {
 			return true
 		}

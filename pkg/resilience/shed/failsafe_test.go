@@ -48,46 +48,6 @@ func (f failsafeDoor) enter(ctx context.Context, method string, _ bool) (context
 	}, nil
 }
 
-// servers that the doors stand before.
-var servers = []struct {
-	name    string
-	workers int
-	work    time.Duration
-	cfg     Config
-}{
-	{"8 workers of 80 ms, a floor of half of them", 8, 80 * time.Millisecond, small},
-	{"8 workers of 80 ms", 8, 80 * time.Millisecond, DefaultConfig()},
-	{"20 workers of 40 ms", 20, 40 * time.Millisecond, DefaultConfig()},
-	{"2 workers of 10 ms", 2, 10 * time.Millisecond, DefaultConfig()},
-}
-
-// kept is the critical goodput under five times the server's capacity, against
-// the same without overload: of critical calls alone, and of as many as the
-// server can do (at four fifths of its capacity) in a flood of sheddable ones.
-type kept struct{ alone, flooded float64 }
-
-func measureKept(t *testing.T, workers int, work time.Duration, build func(*testing.T) door) kept {
-	t.Helper()
-	var k kept
-	const from, to = 5 * time.Second, 12 * time.Second // of the overload
-	capacity := work / time.Duration(workers)          // between two calls
-	inTime := traffic{work: always(work), deadline: 500 * time.Millisecond, to: to}
-	critical, more := inTime, inTime
-	critical.method, critical.every = "critical", capacity
-	more.method, more.every, more.from = "critical", capacity/4, from
-	bubble(t, func(t *testing.T) {
-		all := simulate(t, build(t), newWorkers(workers), critical, more)
-		k.alone = all.goodput("critical", from, to) / all.goodput("critical", 0, from)
-	})
-	critical.every = capacity * 5 / 4
-	more.method, more.every = "sheddable", capacity*10/42
-	bubble(t, func(t *testing.T) {
-		all := simulate(t, build(t), newWorkers(workers), critical, more)
-		k.flooded = all.goodput("critical", from, to) / all.goodput("critical", 0, from)
-	})
-	return k
-}
-
 func TestFailsafesLimiterDoesNotKeepCriticalGoodput(t *testing.T) {
 	variants := []struct {
 		name    string

@@ -21,6 +21,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	policyv1 "github.com/holdfast-dev/holdfast/proto/holdfast/policy/v1"
 )
 
@@ -151,7 +152,7 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 
 // asAttempt is a context of a request that arrived and says which attempt it is.
 func asAttempt(ctx context.Context, n string) context.Context {
-	return metadata.NewIncomingContext(ctx, metadata.Pairs(AttemptMetadata, n))
+	return metadata.NewIncomingContext(ctx, metadata.Pairs(resilience.AttemptMetadata, n))
 }
 
 // requireShed checks what a refusal looks like to a client.
