@@ -11,14 +11,16 @@ import (
 // context beside it.
 type call struct {
 	context.Context
+	shedder   *Shedder
 	method    *method
 	entered   time.Time
 	alongside int
 
-	mu     sync.Mutex
-	abroad int       // waits for others that are going on
-	since  time.Time // when the first of them began
+	mu     sync.Mutex // taken before the shedder's
+	abroad int        // waits for others that are going on
+	since  time.Time  // when the first of them began
 	spent  time.Duration
+	ended  bool // it has given its place back for good
 }
 
 type callKey struct{}
@@ -33,8 +35,11 @@ func (c *call) Value(key any) any {
 
 // Outside says that the call of this context now waits for somebody else: for
 // another service, or for a party outside. The function that it returns says
-// that the wait is over. The time in between tells nothing about this server's
-// own load and is not counted by the limit. Waits may overlap.
+// that the wait is over. In between the call has no place among those in flight,
+// since nothing here works on it, and its time tells nothing about this server's
+// own load: a dependency that hangs does not shut out what needs none of it. (How
+// many may wait for one dependency is for that one's bulkhead.) Back again, the
+// call goes on at once; it is too late to refuse it. Waits may overlap.
 //
 //	defer shed.Outside(ctx)()
 //
@@ -54,6 +59,9 @@ func (c *call) depart() {
 	defer c.mu.Unlock()
 	if c.abroad == 0 {
 		c.since = time.Now()
+		if !c.ended {
+			c.shedder.giveBack()
+		}
 	}
 	c.abroad++
 }
@@ -64,7 +72,19 @@ func (c *call) comeBack() {
 	c.abroad--
 	if c.abroad == 0 {
 		c.spent += time.Since(c.since)
+		if !c.ended {
+			c.shedder.takeAgain()
+		}
 	}
+}
+
+// end says that the call needs its place no more, and reports whether it has it.
+func (c *call) end() (has bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	has = !c.ended && c.abroad == 0
+	c.ended = true
+	return has
 }
 
 // outside is how long the call has waited for others.

@@ -2,7 +2,6 @@ package shed
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,7 +46,7 @@ func StreamServerInterceptor(s *Shedder) grpc.StreamServerInterceptor {
 		if err != nil {
 			return err
 		}
-		opened := sync.OnceFunc(s.opened)
+		opened := func() { s.opened(c) }
 		defer opened()
 		timer := time.AfterFunc(longestOpening, opened)
 		defer timer.Stop()
@@ -58,11 +57,11 @@ func StreamServerInterceptor(s *Shedder) grpc.StreamServerInterceptor {
 // longestOpening is how long a stream counts as being opened at most.
 const longestOpening = time.Second
 
-// opened ends the opening of a stream.
-func (s *Shedder) opened() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.vacate(time.Now())
+// opened ends the opening of a stream, once.
+func (s *Shedder) opened(c *call) {
+	if c.end() {
+		s.giveBack()
+	}
 }
 
 // openingStream notices the first message.

@@ -123,6 +123,38 @@ func TestTimeOutsideIsNotTheServersOwn(t *testing.T) {
 	})
 }
 
+// TestWhoWaitsOutsideHasNoPlace: however many calls wait for a dependency, those
+// that need none of it are let in; and every place is given back, in whichever
+// order waits and calls end.
+func TestWhoWaitsOutsideHasNoPlace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		cfg := DefaultConfig()
+		cfg.Min, cfg.Initial, cfg.Max, cfg.MaxWait = 2, 2, 2, 0
+		s := newTest(t, cfg)
+		var waiting []*call
+		var backs []func()
+		for range 20 {
+			c, err := s.enter(t.Context(), s.methods[critical])
+			require.NoError(t, err)
+			waiting, backs = append(waiting, c), append(backs, Outside(c))
+		}
+		require.Zero(t, s.Report().InFlight)
+		for _, back := range backs[:10] {
+			back()
+		}
+		require.Equal(t, 10, s.Report().InFlight, "nobody is refused who comes back")
+		_, err := s.enter(t.Context(), s.methods[critical])
+		requireShed(t, err)
+		for _, c := range waiting { // ten of them while they still wait
+			s.leave(c, true)
+		}
+		for _, back := range backs[10:] {
+			back() // too late: the call is over
+		}
+		require.True(t, s.empty())
+	})
+}
+
 func TestTheClientsInterceptorTellsTimeOutside(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newTest(t, DefaultConfig())

@@ -13,7 +13,7 @@ import (
 // long for a while, under twice what it can do at its best.
 func TestTheLimitFollowsAServerThatBecomesSlower(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := newSimulated(t, DefaultConfig())
+		s := newSimulated(t, impatient())
 		const second, usual = time.Second, 40 * time.Millisecond
 		work := func(since time.Duration) time.Duration {
 			if since >= 15*second && since < 40*second {
@@ -46,7 +46,7 @@ func TestTheLimitFollowsAServerThatBecomesSlower(t *testing.T) {
 // learned at a calm time, or in a probe.
 func TestALongOverloadDoesNotMakeTheOverloadLookNormal(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := newSimulated(t, DefaultConfig())
+		s := newSimulated(t, impatient())
 		const work, to = 80 * time.Millisecond, 2 * time.Minute
 		all := simulate(t, shedderDoor{s}, newWorkers(20),
 			traffic{method: "critical", every: work / 20 / 2, work: always(work), deadline: time.Second, to: to})
@@ -59,7 +59,7 @@ func TestALongOverloadDoesNotMakeTheOverloadLookNormal(t *testing.T) {
 // overload no call is calm, so nothing would be learned anew.
 func TestAProbeMendsWhatWasLearnedInBadTimes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := newSimulated(t, DefaultConfig())
+		s := newSimulated(t, impatient())
 		const work, to = 50 * time.Millisecond, 50 * time.Second
 		for _, m := range s.methods { // as if a database had been slow
 			m.pace.calm = float64(time.Second)
@@ -78,7 +78,7 @@ func TestAProbeMendsWhatWasLearnedInBadTimes(t *testing.T) {
 // long; and no more than the server can do.
 func TestUnevenWorkIsNoOverload(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := newSimulated(t, DefaultConfig())
+		s := newSimulated(t, impatient())
 		var mu sync.Mutex
 		random := rand.New(rand.NewPCG(1, 2))
 		work := func(time.Duration) time.Duration {
@@ -96,4 +96,12 @@ func TestUnevenWorkIsNoOverload(t *testing.T) {
 			require.False(t, a.shed, "at %v", a.sent)
 		}
 	})
+}
+
+// impatient waits for a tenth of a second: how the limit is found shows in how
+// long calls take, and a long wait would hide it.
+func impatient() Config {
+	cfg := DefaultConfig()
+	cfg.MaxWait = 100 * time.Millisecond
+	return cfg
 }

@@ -66,7 +66,7 @@ func (s *Shedder) enter(ctx context.Context, m *method) (*call, error) {
 	s.mu.Lock()
 	now := time.Now()
 	if s.inFlight < m.level.room(s.limit.calls()) {
-		c := &call{Context: ctx, method: m, entered: now, alongside: s.occupy()}
+		c := &call{Context: ctx, shedder: s, method: m, entered: now, alongside: s.occupy()}
 		s.counts[m.level][acceptedAtOnce]++
 		s.mu.Unlock()
 		return c, nil
@@ -141,7 +141,7 @@ func (s *Shedder) wait(ctx context.Context, m *method, w *waiter, patience time.
 	}
 	s.counts[m.level][acceptedAfterWait]++
 	s.mu.Unlock()
-	return &call{Context: ctx, method: m, entered: w.entered, alongside: w.alongside}, nil
+	return &call{Context: ctx, shedder: s, method: m, entered: w.entered, alongside: w.alongside}, nil
 }
 
 // waitedInVain says why a wait ended without a turn.
@@ -154,6 +154,21 @@ func (s *Shedder) waitedInVain(ctx context.Context, patience time.Duration) outc
 	default:
 		return shedWait
 	}
+}
+
+// giveBack is vacate for a call that has let go of its place.
+func (s *Shedder) giveBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vacate(time.Now())
+}
+
+// takeAgain is for a call that comes back from [Outside]: it is in flight again,
+// whether or not there is room.
+func (s *Shedder) takeAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.occupy()
 }
 
 // vacate gives back the room of one call, to who waits for it.
@@ -182,9 +197,12 @@ func (s *Shedder) leave(c *call, whole bool) {
 	elapsed := now.Sub(c.entered)
 	own := max(elapsed-c.outside(now), 0)
 	whole = whole && c.Err() == nil
+	has := c.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inFlight--
+	if has {
+		s.inFlight--
+	}
 	s.limit.learn(now, &c.method.pace, departure{
 		entered: c.entered, elapsed: elapsed, own: own, alongside: c.alongside, whole: whole,
 	})
