@@ -116,6 +116,7 @@ func TestOurOwnTimeoutAndSlownessOpenIt(t *testing.T) {
 		require.Equal(t, "open", d.breaker.state())
 	})
 	t.Run("slow", func(t *testing.T) {
+		// Twice what counts as slow, and an answer all the same.
 		p := &peer{answer: func(context.Context, int64) error { time.Sleep(10 * time.Millisecond); return nil }}
 		client, d := p.client(t, touchy(func(c *Config) { c.BreakerSlow = 5 * time.Millisecond }))
 		for range 5 {
@@ -191,6 +192,20 @@ func TestAProbeThatSaysNothingMakesRoomForAnother(t *testing.T) {
 	p, _, _ := b.acquire()
 	b.settle(p, healthy, 0)
 	require.Equal(t, "closed", b.state())
+}
+
+// TestAProbeThatFindsTheBulkheadFullIsGivenBack: it was never sent.
+func TestAProbeThatFindsTheBulkheadFullIsGivenBack(t *testing.T) {
+	d := newPayments(t, touchy(func(c *Config) { c.BreakerProbes, c.MaxConcurrent, c.MaxWait = 1, 1, 0 }))
+	d.breaker.circuit.Open()
+	d.breaker.circuit.HalfOpen()
+	require.True(t, d.bulkhead.TryAcquirePermit())
+	_, err := d.admit(t.Context())
+	require.Equal(t, apierror.ReasonOverloaded, reason(err))
+	d.bulkhead.ReleasePermit()
+	rested(t, d)
+	_, _, ok := d.breaker.acquire()
+	require.True(t, ok, "another may probe")
 }
 
 // TestLateOutcomesOfAnotherStateCountForNothing: what was sent before the

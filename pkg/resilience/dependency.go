@@ -42,6 +42,7 @@ func newDependency(name string, cfg Config, policies *policy.Set, log *slog.Logg
 }
 
 // breakerChanged tells about a change of state: it is rare, so the log has each.
+// It belongs to no request: the one that happened to cause it is one of many.
 func (d *Dependency) breakerChanged(from, to string) {
 	d.meter.transition(to)
 	level := slog.LevelInfo

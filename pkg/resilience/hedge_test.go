@@ -31,6 +31,7 @@ func TestASlowReadIsHedged(t *testing.T) {
 	client, d := p.client(t, quick(hedging))
 	answer, err := client.GetPayment(t.Context(), &paymentsv1.GetPaymentRequest{Id: "it"})
 	require.NoError(t, err)
+	require.Zero(t, d.inflight.n.Load(), "the attempt that lost has ended, and can write into no message any more")
 	require.Equal(t, "it", answer.GetPayment().GetId())
 	require.EqualValues(t, 2, p.seen.Load())
 	<-cancelled
@@ -47,6 +48,7 @@ func TestAQuickReadIsNotHedged(t *testing.T) {
 
 // TestAWriteIsNotHedged, key or not: the second would find the first under way.
 func TestAWriteIsNotHedged(t *testing.T) {
+	// Several times what a read is hedged after: a hedge would be on its way.
 	p := &peer{answer: func(context.Context, int64) error { time.Sleep(30 * time.Millisecond); return nil }}
 	client, _ := p.client(t, quick(hedging))
 	require.NoError(t, charge(withKey(t.Context()), client))
@@ -57,6 +59,7 @@ func TestAWriteIsNotHedged(t *testing.T) {
 // not get twice the load.
 func TestHedgesAreBoundedByTheBudget(t *testing.T) {
 	const calls = 50
+	// Every answer takes longer than a read is hedged after.
 	p := &peer{answer: func(context.Context, int64) error { time.Sleep(20 * time.Millisecond); return nil }}
 	client, d := p.client(t, quick(hedging))
 	for range calls {

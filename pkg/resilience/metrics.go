@@ -79,7 +79,7 @@ func newMeter(dependency string) *meter {
 
 // beginAtZero publishes what has not happened yet: an increase needs a beginning.
 func (m *meter) beginAtZero() {
-	nobody := context.Background()
+	nobody := context.Background() // no request is behind it
 	m.calls.Add(nobody, 0, m.ok)
 	m.calls.Add(nobody, 0, m.failed)
 	m.attempts.Add(nobody, 0, m.of)
