@@ -45,15 +45,20 @@ func WithInterval(d time.Duration) CompleterOption { return func(c *Completer) {
 // key stays undecided.
 func WithMaxPause(d time.Duration) CompleterOption { return func(c *Completer) { c.maxPause = d } }
 
-// WithWorkers sets how many keys are worked on at once; four by default.
+// WithWorkers sets how many keys are worked on at once; 16 by default.
 func WithWorkers(n int) CompleterOption { return func(c *Completer) { c.workers = n } }
+
+// WithConfig sets all of it from a service's configuration.
+func WithConfig(cfg CompleterConfig) CompleterOption {
+	return func(c *Completer) { c.interval, c.maxPause, c.workers = cfg.Interval, cfg.MaxPause, cfg.Workers }
+}
 
 // NewCompleter makes a completer with a handler for each full method. Keys of
 // other methods are left to who knows them.
 func NewCompleter(s *Store, handlers map[string]func(context.Context, *Attempt) error, opts ...CompleterOption) *Completer {
 	c := &Completer{
 		store: s, handlers: handlers,
-		interval: time.Second, maxPause: 4 * time.Second, workers: 4,
+		interval: time.Second, maxPause: 4 * time.Second, workers: 16,
 		nudged: make(chan struct{}, 1),
 	}
 	for method := range handlers {
@@ -78,8 +83,10 @@ func (c *Completer) Nudge() {
 // Run sweeps until the context ends, then waits for the keys it is working on,
 // which takes no longer than a lease, and returns nil. It may be called again.
 func (c *Completer) Run(ctx context.Context) error {
+	workers := crew{places: make(chan struct{}, c.workers)}
+	defer workers.wait()
 	for {
-		c.sweep(ctx)
+		c.sweep(ctx, &workers)
 		// Jitter, so that replicas which started together do not sweep together.
 		timer := time.NewTimer(c.interval*3/4 + rand.N(c.interval/2+1))
 		select {
@@ -93,34 +100,78 @@ func (c *Completer) Run(ctx context.Context) error {
 	}
 }
 
-// sweep works until nothing is free.
-func (c *Completer) sweep(ctx context.Context) {
-	for ctx.Err() == nil {
-		attempts, err := c.takeOver(ctx)
+// sweep hands out keys until nothing is free. Keys do not wait for each other:
+// one whose dependency takes long holds its own worker and no more.
+func (c *Completer) sweep(ctx context.Context, workers *crew) {
+	for {
+		free := workers.reserve(ctx)
+		if free == 0 {
+			return
+		}
+		attempts, err := c.takeOver(ctx, free)
+		workers.release(free - len(attempts))
+		for _, a := range attempts {
+			workers.start(func() { c.work(ctx, a) })
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				c.store.log.WarnContext(ctx, "sweeping undecided keys failed; the next sweep follows", "cause", err)
 			}
 			return
 		}
-		var working sync.WaitGroup
-		for _, a := range attempts {
-			working.Go(func() { c.work(ctx, a) })
-		}
-		working.Wait()
-		if len(attempts) < c.workers {
-			break
+		if len(attempts) < free {
+			c.observe(ctx)
+			return
 		}
 	}
-	c.observe(ctx)
 }
 
-// takeOver claims as many keys as can be worked on at once: a key that waited
-// in a queue here would have its lease run out.
-func (c *Completer) takeOver(ctx context.Context) ([]*Attempt, error) {
+// crew are workers that can be reserved before it is known what for.
+type crew struct {
+	places  chan struct{} // holds who is reserved or works
+	working sync.WaitGroup
+}
+
+// reserve waits for a worker and reserves all that are free; none if ctx ends.
+func (w *crew) reserve(ctx context.Context) int {
+	select {
+	case w.places <- struct{}{}:
+	case <-ctx.Done():
+		return 0
+	}
+	for n := 1; ; n++ {
+		select {
+		case w.places <- struct{}{}:
+		default:
+			return n
+		}
+	}
+}
+
+// release gives reserved workers back.
+func (w *crew) release(n int) {
+	for range n {
+		<-w.places
+	}
+}
+
+// start has a reserved worker work.
+func (w *crew) start(work func()) {
+	w.working.Go(func() {
+		defer w.release(1)
+		work()
+	})
+}
+
+// wait waits until nobody works.
+func (w *crew) wait() { w.working.Wait() }
+
+// takeOver claims at most so many keys, for which there are workers: a key that
+// waited in a queue here would have its lease run out.
+func (c *Completer) takeOver(ctx context.Context, most int) ([]*Attempt, error) {
 	var attempts []*Attempt
 	for _, t := range []*table{timedKeys, opaqueKeys} {
-		free := c.workers - len(attempts)
+		free := most - len(attempts)
 		if free == 0 {
 			break
 		}

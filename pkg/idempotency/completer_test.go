@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 )
 
@@ -69,6 +70,42 @@ func TestManyCompletersDecideEachKeyOnce(t *testing.T) {
 	}
 	eventually(t, "all decided", func() bool { return db.undecided(t) == 0 })
 	require.Equal(t, keys, db.amount(t))
+}
+
+// TestKeysDoNotWaitForEachOther: one whose dependency takes long must not hold up
+// the others, or what an outage left open is still open long after it.
+func TestKeysDoNotWaitForEachOther(t *testing.T) {
+	db := newDatabase(t)
+	const keys = 12
+	for range keys {
+		db.mustBegin(t, aCall()).Release(t.Context())
+	}
+	slow := make(chan struct{})
+	var began atomic.Int64
+	runCompleter(t, db.Store, func(ctx context.Context, a *idempotency.Attempt) error {
+		if began.Add(1) == 1 {
+			select {
+			case <-slow:
+			case <-ctx.Done():
+				t.Error("the others did not get on while one was slow")
+			}
+		}
+		_, err := a.Complete(ctx, anAnswer(), decideEffect(a, 1))
+		return err
+	}, idempotency.WithWorkers(2))
+	eventually(t, "all but the slow one decided", func() bool { return db.undecided(t) == 1 })
+	close(slow)
+	eventually(t, "the slow one, too", func() bool { return db.undecided(t) == 0 })
+	require.Equal(t, keys, db.amount(t))
+}
+
+func TestSettingsOfACompleterThatCouldNotWorkAreReportedAtOnce(t *testing.T) {
+	_, err := config.Load[idempotency.CompleterConfig](map[string]string{
+		"HOLDFAST_COMPLETER_INTERVAL": "0s", "HOLDFAST_COMPLETER_MAX_PAUSE": "-1s", "HOLDFAST_COMPLETER_WORKERS": "0",
+	})
+	for _, name := range []string{"HOLDFAST_COMPLETER_INTERVAL is 0s", "HOLDFAST_COMPLETER_MAX_PAUSE is -1s", "HOLDFAST_COMPLETER_WORKERS is 0"} {
+		require.ErrorContains(t, err, name)
+	}
 }
 
 func TestAKeyThatCannotBeCompletedYetIsTriedAgain(t *testing.T) {

@@ -14,7 +14,7 @@ func (s *Store) WithoutGate() *Store  { c := *s; c.without.gate = true; return &
 
 // TakeOver claims every free key of a method, as one step of a sweep.
 func TakeOver(ctx context.Context, s *Store, method string) ([]*Attempt, error) {
-	return NewCompleter(s, map[string]func(context.Context, *Attempt) error{method: nil}).takeOver(ctx)
+	return NewCompleter(s, map[string]func(context.Context, *Attempt) error{method: nil}).takeOver(ctx, 1000)
 }
 
 // AttachDay makes the partition of a day.

@@ -72,7 +72,7 @@ func startWithFlags(t *testing.T, flagsFile string) *harness {
 	features, err := flags.New(t.Context(), flags.Config{File: flagsFile}, builtInFlags, log)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, features.Close(context.Background())) }) // the test's context has ended by then
-	a, completer := build(Config{Sweep: 100 * time.Millisecond, MaxPause: time.Second}, h.pool, keys, derive, conn, features)
+	a, completer := build(idempotency.CompleterConfig{Interval: 100 * time.Millisecond, MaxPause: time.Second, Workers: 4}, h.pool, keys, derive, conn, features)
 	h.api, h.address = a, serve(t, a, keys, log)
 	h.client, h.other = h.dial(t, auth.DevelopmentKey), h.dial(t, auth.DevelopmentKeyOther)
 

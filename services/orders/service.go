@@ -13,7 +13,6 @@ package orders
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -41,25 +40,19 @@ var Definition = service.Definition{
 	Name:       "orders",
 	Module:     Module,
 	Migrations: migrations.FS,
-	Config:     []any{Config{}, idempotency.Config{}, flags.Config{}},
+	Config:     []any{Config{}, idempotency.Config{}, idempotency.CompleterConfig{}, flags.Config{}},
 }
 
 // Config is what orders is told by its environment.
 type Config struct {
-	PaymentsTarget string        `env:"HOLDFAST_PAYMENTS_TARGET" envDefault:"dns:///payments:9090" doc:"where the payments service answers gRPC"`
-	Sweep          time.Duration `env:"HOLDFAST_COMPLETER_INTERVAL" envDefault:"1s" doc:"how often to look for orders that a crash or a timeout left open"`
-	MaxPause       time.Duration `env:"HOLDFAST_COMPLETER_MAX_PAUSE" envDefault:"4s" doc:"the longest pause between two tries of finishing one order"`
+	PaymentsTarget string `env:"HOLDFAST_PAYMENTS_TARGET" envDefault:"dns:///payments:9090" doc:"where the payments service answers gRPC"`
 
 	Payments resilience.Config `envPrefix:"HOLDFAST_PAYMENTS_"`
 }
 
 // Validate reports every setting that could not work.
 func (c Config) Validate() error {
-	var problem error
-	if c.Sweep <= 0 || c.MaxPause <= 0 {
-		problem = errors.New("HOLDFAST_COMPLETER_INTERVAL and HOLDFAST_COMPLETER_MAX_PAUSE must be positive")
-	}
-	return errors.Join(problem, c.Payments.Check("HOLDFAST_PAYMENTS_"))
+	return c.Payments.Check("HOLDFAST_PAYMENTS_")
 }
 
 // Module is what the service is made of.
@@ -111,7 +104,7 @@ func readFlags(lifecycle fx.Lifecycle, cfg flags.Config, log *slog.Logger) (*fla
 // build puts the service together: the RPCs, and the completer that goes on
 // where they had to leave off.
 func build(
-	cfg Config, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver, conn grpc.ClientConnInterface,
+	cfg idempotency.CompleterConfig, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver, conn grpc.ClientConnInterface,
 	features *flags.Flags,
 ) (*api, *idempotency.Completer) {
 	s, show := &store{pool: pool}, presenter{features}
@@ -121,8 +114,7 @@ func build(
 		show:     show,
 		now:      time.Now,
 	}
-	completer := idempotency.NewCompleter(keys, finish.resumers(),
-		idempotency.WithInterval(cfg.Sweep), idempotency.WithMaxPause(cfg.MaxPause))
+	completer := idempotency.NewCompleter(keys, finish.resumers(), idempotency.WithConfig(cfg))
 	return &api{
 		store: s, keys: keys, derive: derive, finish: finish, show: show,
 		nudge: completer.Nudge, now: time.Now,

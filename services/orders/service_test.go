@@ -36,6 +36,7 @@ func TestTheModuleFindsAllItNeeds(t *testing.T) {
 			func() auth.Config { return auth.Config{} },
 			func() Config { return Config{} },
 			func() idempotency.Config { return idempotency.Config{} },
+			func() idempotency.CompleterConfig { return idempotency.CompleterConfig{} },
 			func() flags.Config { return flags.Config{} },
 		),
 		fx.Invoke(func(parts) {}),
@@ -45,8 +46,8 @@ func TestTheModuleFindsAllItNeeds(t *testing.T) {
 func TestWrongConfigurationIsRefused(t *testing.T) {
 	_, err := config.Load[Config](map[string]string{})
 	require.NoError(t, err, "the defaults are fine")
-	for _, name := range []string{"HOLDFAST_COMPLETER_INTERVAL", "HOLDFAST_COMPLETER_MAX_PAUSE", "HOLDFAST_PAYMENTS_BACKOFF"} {
-		_, err := config.Load[Config](map[string]string{name: "0s"})
+	for _, name := range []string{"HOLDFAST_PAYMENTS_BACKOFF", "HOLDFAST_PAYMENTS_MAX_CONCURRENT"} {
+		_, err := config.Load[Config](map[string]string{name: "-1"})
 		require.ErrorContains(t, err, name)
 	}
 }

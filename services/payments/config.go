@@ -18,8 +18,6 @@ type Config struct {
 	Timeout    time.Duration `env:"HOLDFAST_PROCESSOR_TIMEOUT" envDefault:"3s" doc:"how long one call to the processor may take; less than every method that makes one has"`
 	SandboxURL string        `env:"HOLDFAST_SANDBOX_URL" envDefault:"http://sandbox:8080" doc:"where the sandbox processor answers"`
 	Horizon    time.Duration `env:"HOLDFAST_SANDBOX_HORIZON" envDefault:"24h" doc:"how long the sandbox processor remembers an idempotency key"`
-	Sweep      time.Duration `env:"HOLDFAST_COMPLETER_INTERVAL" envDefault:"1s" doc:"how often to look for what a crash or a timeout left open"`
-	MaxPause   time.Duration `env:"HOLDFAST_COMPLETER_MAX_PAUSE" envDefault:"4s" doc:"the longest pause between two tries of finishing one request"`
 
 	Calls resilience.Config `envPrefix:"HOLDFAST_PROCESSOR_"`
 }
@@ -34,10 +32,8 @@ func (c Config) Validate() error {
 		problems = append(problems, err)
 	}
 	for name, d := range map[string]time.Duration{
-		"HOLDFAST_PROCESSOR_TIMEOUT":   c.Timeout,
-		"HOLDFAST_SANDBOX_HORIZON":     c.Horizon,
-		"HOLDFAST_COMPLETER_INTERVAL":  c.Sweep,
-		"HOLDFAST_COMPLETER_MAX_PAUSE": c.MaxPause,
+		"HOLDFAST_PROCESSOR_TIMEOUT": c.Timeout,
+		"HOLDFAST_SANDBOX_HORIZON":   c.Horizon,
 	} {
 		if d <= 0 {
 			problems = append(problems, fmt.Errorf("%s is %v, must be positive", name, d))

@@ -82,7 +82,7 @@ func startIdle(t *testing.T) *harness {
 	processor, err := NewSandboxProcessor(h.sandbox.url, patience, time.Hour, nil)
 	require.NoError(t, err)
 	t.Cleanup(processor.Close)
-	h.api, h.completer = build(Config{Sweep: 100 * time.Millisecond, MaxPause: time.Second}, h.pool, h.keys, derive, processor, log)
+	h.api, h.completer = build(idempotency.CompleterConfig{Interval: 100 * time.Millisecond, MaxPause: time.Second, Workers: 4}, h.pool, h.keys, derive, processor, log)
 	address := serve(t, h.api, h.keys, log)
 	h.client = dial(t, address, auth.DevelopmentKey)
 	h.other = dial(t, address, auth.DevelopmentKeyOther)

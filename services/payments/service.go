@@ -36,7 +36,7 @@ var Definition = service.Definition{
 	Name:       "payments",
 	Module:     Module,
 	Migrations: migrations.FS,
-	Config:     []any{Config{}, idempotency.Config{}},
+	Config:     []any{Config{}, idempotency.Config{}, idempotency.CompleterConfig{}},
 }
 
 // Module is what the service is made of.
@@ -73,12 +73,11 @@ func newProcessor(lifecycle fx.Lifecycle, cfg Config, keys idempotency.Config, d
 // build puts the service together: the RPCs, and the completer that goes on
 // where they had to leave off.
 func build(
-	cfg Config, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver, processor Processor, log *slog.Logger,
+	cfg idempotency.CompleterConfig, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver, processor Processor, log *slog.Logger,
 ) (*api, *idempotency.Completer) {
 	s := &store{pool: pool}
 	o := &operations{store: s, processor: processor, log: log, now: clock}
-	completer := idempotency.NewCompleter(keys, o.resumers(),
-		idempotency.WithInterval(cfg.Sweep), idempotency.WithMaxPause(cfg.MaxPause))
+	completer := idempotency.NewCompleter(keys, o.resumers(), idempotency.WithConfig(cfg))
 	return &api{
 		store:      s,
 		keys:       keys,
