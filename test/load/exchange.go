@@ -80,6 +80,6 @@ func (e Exchange) Failure() *Failure {
 		if e.Reason != "" {
 			kind += " " + e.Reason
 		}
-		return &Failure{Kind: kind, Detail: e.Detail, Retryable: e.Retry == "same_key", RetryAfter: e.RetryAfter}
+		return &Failure{Kind: kind, Reason: e.Reason, Detail: e.Detail, Retryable: e.Retry == "same_key", RetryAfter: e.RetryAfter}
 	}
 }

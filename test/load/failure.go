@@ -36,6 +36,8 @@ type Failure struct {
 	Kind string
 	// Detail is what a person needs to understand this very failure.
 	Detail string
+	// Reason is that of a typed error.
+	Reason string
 	// Retryable says that the same request, with the same key, may be sent
 	// again.
 	Retryable bool

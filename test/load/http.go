@@ -15,24 +15,35 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// HTTP sends an RPC as `POST` with a JSON body.
+// HTTP sends an RPC as `POST` with a JSON body, or as `GET`.
 type HTTP struct {
-	url         string
+	method      string
+	url         func(request proto.Message) string
 	header      http.Header
 	connections Connections
 	clients     []*http.Client
 	next        atomic.Uint64
 }
 
-// NewHTTP returns a sender to url that adds header to every request. Reused
+// NewHTTP returns a sender of `POST` to url that adds header to every request. Reused
 // connections are n, used in turn, so that none stays idle for long: an idle
 // connection that the server closes just as a request is written to it fails,
 // and HTTP/1.1 gives a client that may not retry no way out.
 func NewHTTP(url string, header http.Header, connections Connections, n int) *HTTP {
+	return newHTTP(http.MethodPost, func(proto.Message) string { return url }, header, connections, n)
+}
+
+// NewHTTPGet returns a sender of `GET`: what is asked for is in the URL that url
+// returns for a request.
+func NewHTTPGet(url func(request proto.Message) string, header http.Header, connections Connections, n int) *HTTP {
+	return newHTTP(http.MethodGet, url, header, connections, n)
+}
+
+func newHTTP(method string, url func(proto.Message) string, header http.Header, connections Connections, n int) *HTTP {
 	if connections == New {
 		n = 1
 	}
-	h := &HTTP{url: url, header: header, connections: connections}
+	h := &HTTP{method: method, url: url, header: header, connections: connections}
 	for range n {
 		h.clients = append(h.clients, &http.Client{
 			Transport: &http.Transport{
@@ -58,11 +69,7 @@ func (h *HTTP) Close() {
 
 // Send performs one attempt.
 func (h *HTTP) Send(ctx context.Context, key string, message proto.Message) Exchange {
-	body, err := protojson.Marshal(message)
-	if err != nil {
-		return Exchange{Err: fmt.Errorf("encode request: %w", err)}
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
+	request, err := h.request(ctx, message)
 	if err != nil {
 		return Exchange{Err: err}
 	}
@@ -72,8 +79,10 @@ func (h *HTTP) Send(ctx context.Context, key string, message proto.Message) Exch
 	for name, values := range h.header {
 		request.Header[name] = values
 	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Idempotency-Key", key)
+	if h.method == http.MethodPost {
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Idempotency-Key", key)
+	}
 
 	client := h.clients[h.next.Add(1)%uint64(len(h.clients))]
 	response, err := client.Do(request)
@@ -96,6 +105,18 @@ func (h *HTTP) Send(ctx context.Context, key string, message proto.Message) Exch
 		exchange.readProblem()
 	}
 	return exchange
+}
+
+// request is the message as an HTTP request.
+func (h *HTTP) request(ctx context.Context, message proto.Message) (*http.Request, error) {
+	if h.method == http.MethodGet {
+		return http.NewRequestWithContext(ctx, h.method, h.url(message), http.NoBody)
+	}
+	body, err := protojson.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return http.NewRequestWithContext(ctx, h.method, h.url(message), bytes.NewReader(body))
 }
 
 // readProblem reads an RFC 9457 body; another body leaves the reason empty.

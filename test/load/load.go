@@ -114,9 +114,12 @@ func (r *Run) Phase(name string) {
 // Report reports on what was answered so far.
 func (r *Run) Report() Report { return r.recorder.report() }
 
+// End ends the arrivals. What is under way goes on; [Run.Stop] waits for it.
+func (r *Run) End() { r.stopOnce.Do(func() { close(r.stop) }) }
+
 // Stop ends the arrivals, waits for what is under way, and reports.
 func (r *Run) Stop() Report {
-	r.stopOnce.Do(func() { close(r.stop) })
+	r.End()
 	<-r.paced
 	r.attempts.Wait()
 	return r.recorder.report()

@@ -36,9 +36,9 @@ type PhaseReport struct {
 	Replayed int64
 	// Versions counts answers by the version that gave them.
 	Versions map[string]int64
-	// P50, P99 and Max are latencies from the time a request was due to its
+	// P50, P90, P99 and Max are latencies from the time a request was due to its
 	// last answer, failures included.
-	P50, P99, Max time.Duration
+	P50, P90, P99, Max time.Duration
 }
 
 // Failures sums what failed in the phase.
@@ -184,6 +184,7 @@ func (r *recorder) report() Report {
 		one := p.report
 		one.Failed, one.Versions = maps.Clone(one.Failed), maps.Clone(one.Versions)
 		one.P50 = microseconds(p.latency.ValueAtQuantile(50))
+		one.P90 = microseconds(p.latency.ValueAtQuantile(90))
 		one.P99 = microseconds(p.latency.ValueAtQuantile(99))
 		one.Max = microseconds(p.latency.Max())
 		report.Phases = append(report.Phases, one)
