@@ -32,8 +32,9 @@ up: bin/holdfast ## Start everything: Postgres, the sandbox, every service, one 
 	@exec bin/holdfast up $(UPFLAGS)
 
 .PHONY: drill
-drill: bin/holdfast ## Replace every replica under load and judge what clients saw (DRILLFLAGS="--sabotage no-drain" breaks it)
-	@exec bin/holdfast drill rolling $(DRILLFLAGS)
+DRILL ?= rolling
+drill: bin/holdfast ## Replace every replica under load and judge what clients saw (DRILL=partition|slow|overload, DRILLFLAGS="--sabotage no-drain")
+	@exec bin/holdfast drill $(DRILL) $(DRILLFLAGS)
 
 .PHONY: bin/holdfast
 bin/holdfast: # always asked: the Go build cache knows what is stale
@@ -63,6 +64,11 @@ endif
 FUZZTIME ?= 20s
 fuzz: ## Fuzz every parser that faces the outside, FUZZTIME (20s) each
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" tools/fuzz
+
+.PHONY: drills
+drills: ## Hold the drills of resilience, and each once more with what it is about taken away: minutes, on a quiet machine
+	$(GO) test -tags faults,drills -count=1 -timeout 30m $(TESTFLAGS) \
+		-run 'BrokenNetwork|SlowDependency|Flood' ./cmd/holdfast
 
 .PHONY: overload
 overload: ## Send five times what a server can do, with and without shedding
@@ -148,7 +154,7 @@ $(BUILD)/image.binpb:
 .PHONY: lint
 lint: $(BUILD)/image.binpb ## Lint Go, protos and scripts
 	$(TOOL) buf lint $(BUILD)/image.binpb --config proto/buf.yaml --path holdfast
-	$(TOOL) golangci-lint run --build-tags e2e,docker,faults,overload ./...
+	$(TOOL) golangci-lint run --build-tags e2e,docker,faults,overload,drills ./...
 	$(TOOL) golangci-lint run ./pkg/faults ./pkg/service # without fault injection
 	cd test/deploy && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
 	cd tools && CGO_ENABLED=0 $(GO) tool golangci-lint run --config ../.golangci.yml ./...

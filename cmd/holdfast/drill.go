@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,29 +28,25 @@ func drillCommand() *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE:  helpOrUnknown,
 	}
-	command.AddCommand(rollingCommand())
+	for _, d := range drill.All() {
+		command.AddCommand(holdCommand(d))
+	}
 	return command
 }
 
-func rollingCommand() *cobra.Command {
-	options := drill.DefaultOptions()
+// holdCommand holds one drill.
+func holdCommand(d drill.Drill) *cobra.Command {
+	options := d.Defaults
 	var sabotage string
 	var asJSON bool
 	command := &cobra.Command{
-		Use:   "rolling",
-		Short: "Replace every replica under load: no request may fail",
-		Long: `Starts a Postgres of its own, the sandbox, and three replicas each of orders and
-payments as processes; puts open-loop load on (gRPC and HTTP, reused and new
-connections, retries off); replaces every replica; checks the invariants; and
-prints a verdict. Exit code 1 means that something failed.
-
-With --sabotage something is broken on purpose, and the verdict must be red:
-  no-drain           replicas stop at once when told to
-  no-readiness-flip  replicas go on saying that they are ready while they leave`,
-		Args: cobra.NoArgs,
+		Use:   d.Name,
+		Short: d.Short,
+		Long:  d.Long + " Exit code 1 means that something did not hold.\n\n" + sabotagesOf(d),
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
-			if options.Sabotage, err = drill.ParseSabotage(drill.RollingName, sabotage); err != nil {
+			if options.Sabotage, err = drill.ParseSabotage(d.Name, sabotage); err != nil {
 				return err
 			}
 			if !cmd.Flags().Changed("seed") {
@@ -58,7 +55,7 @@ With --sabotage something is broken on purpose, and the verdict must be red:
 			options.Progress = progressOn(cmd.ErrOrStderr())
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			verdict, err := drill.Rolling(ctx, options)
+			verdict, err := d.Hold(ctx, options)
 			if errors.Is(err, context.Canceled) {
 				return errors.New("the drill was interrupted")
 			}
@@ -69,12 +66,22 @@ With --sabotage something is broken on purpose, and the verdict must be red:
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&sabotage, "sabotage", "", "what to break on purpose: no-drain or no-readiness-flip")
-	flags.Uint64Var(&options.Seed, "seed", options.Seed, "what requests and connections are drawn from (default: a new one)")
-	flags.DurationVar(&options.Duration, "duration", options.Duration, "how long replicas are replaced; each is at least once")
-	flags.Float64Var(&options.Rate, "rate", options.Rate, "requests a second")
+	flags.StringVar(&sabotage, "sabotage", "", "what to break on purpose")
+	flags.Uint64Var(&options.Seed, "seed", options.Seed, "what requests, connections and faults are drawn from (default: a new one)")
+	flags.DurationVar(&options.Duration, "duration", options.Duration, "how long it does what it is about")
+	flags.Float64Var(&options.Rate, "rate", options.Rate, d.Rate)
 	flags.BoolVar(&asJSON, "json", false, "print the verdict as JSON")
 	return command
+}
+
+// sabotagesOf is what can be broken for a drill.
+func sabotagesOf(d drill.Drill) string {
+	var text strings.Builder
+	text.WriteString("With --sabotage something is broken on purpose, and the verdict must be red:")
+	for _, s := range d.Sabotages {
+		fmt.Fprintf(&text, "\n  %-20s %s", s.Sabotage, s.Means)
+	}
+	return text.String()
 }
 
 // report prints the verdict and turns a red one into the exit code.

@@ -11,12 +11,10 @@ import (
 	"github.com/holdfast-dev/holdfast/test/drill"
 )
 
-// rolling runs the rolling drill at its shortest, in which every replica is
-// replaced once, and returns its exit code and verdict.
-func rolling(t *testing.T, args ...string) (int, drill.Verdict) {
+// hold holds a drill, and returns its exit code and verdict.
+func hold(t *testing.T, name string, args ...string) (int, drill.Verdict) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), built(t),
-		append([]string{"drill", "rolling", "--json", "--duration", "1s", "--rate", "30", "--seed", "1"}, args...)...)
+	command := exec.CommandContext(t.Context(), built(t), append([]string{"drill", name, "--json", "--seed", "1"}, args...)...)
 	command.Stderr = t.Output()
 	output, err := command.Output()
 	if _, exited := errors.AsType[*exec.ExitError](err); !exited {
@@ -25,7 +23,15 @@ func rolling(t *testing.T, args ...string) (int, drill.Verdict) {
 	t.Logf("%s", output)
 	var verdict drill.Verdict
 	require.NoError(t, json.Unmarshal(output, &verdict))
+	require.Equal(t, verdict.Passed, command.ProcessState.ExitCode() == 0)
 	return command.ProcessState.ExitCode(), verdict
+}
+
+// rolling holds the rolling drill at its shortest, in which every replica is
+// replaced once.
+func rolling(t *testing.T, args ...string) (int, drill.Verdict) {
+	t.Helper()
+	return hold(t, drill.RollingName, append([]string{"--duration", "1s", "--rate", "30"}, args...)...)
 }
 
 func TestReplacingEveryReplicaFailsNoRequest(t *testing.T) {

@@ -171,7 +171,7 @@ func (e Evidence) drillExists() error {
 	if len(words) == 0 {
 		return fmt.Errorf("%q names no drill", e.Run)
 	}
-	if _, ok := drill.Sabotages[words[0]]; !ok {
+	if len(drill.Sabotages(words[0])) == 0 { // every drill has some
 		return fmt.Errorf("there is no drill %q", words[0])
 	}
 	if at := slices.Index(words, "--sabotage"); at >= 0 {

@@ -21,6 +21,8 @@ type Replica struct {
 	GRPC, HTTP string
 	// ReadyURL is its readiness probe.
 	ReadyURL string
+	// Admin is the address of its admin port.
+	Admin string
 }
 
 // Endpoints plays the part that kubelet and the endpoint controller play in

@@ -88,7 +88,7 @@ func (f *fleet) launch(ctx context.Context) (*replica, error) {
 	}
 	defer func() { _ = log.Close() }() // the process has its own handle
 	args := []string{"serve", f.service}
-	if f.sabotage != "" {
+	if f.sabotage.ofService() {
 		args = append(args, "--sabotage", string(f.sabotage))
 	}
 	process, err := local.Start(local.Command{
@@ -98,7 +98,7 @@ func (f *fleet) launch(ctx context.Context) (*replica, error) {
 		return nil, err
 	}
 	r := &replica{
-		Replica: Replica{Name: name, GRPC: at.GRPC, HTTP: at.HTTP, ReadyURL: at.ReadyURL()},
+		Replica: Replica{Name: name, GRPC: at.GRPC, HTTP: at.HTTP, ReadyURL: at.ReadyURL(), Admin: at.Admin},
 		process: process,
 		log:     log.Name(),
 	}

@@ -2,8 +2,6 @@ package drill
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,62 +12,35 @@ import (
 // RollingName is the name of the rolling drill.
 const RollingName = "rolling"
 
-// Options of a drill. Zero values are not defaults: see [DefaultOptions].
-type Options struct {
-	// Duration is how long replicas are replaced; each one is at least once.
-	Duration time.Duration
-	// Rate is how many requests are due each second.
-	Rate float64
-	// Replicas is how many of each service run.
-	Replicas int
-	// Quiet is how long the load runs before the first and after the last
-	// replacement.
-	Quiet time.Duration
-	// Seed makes the drawn requests and connections repeatable.
-	Seed uint64
-	// Sabotage breaks something on purpose.
-	Sabotage Sabotage
-	// Progress is told what happens; it formats like fmt.Sprintf.
-	Progress Progress
-}
-
-// Progress takes what a drill is doing, for someone who waits for it.
-type Progress = func(format string, args ...any)
-
-// DefaultOptions run in well under a minute on two cores.
-func DefaultOptions() Options {
-	return Options{Duration: 15 * time.Second, Rate: 60, Replicas: 3, Quiet: 2 * time.Second, Seed: 1}
-}
-
-// Validate reports options that could not work.
-func (o Options) Validate() error {
-	var errs []error
-	if o.Duration <= 0 || o.Duration > time.Hour {
-		errs = append(errs, fmt.Errorf("the duration is %s, it must be above 0 and at most 1h", o.Duration))
+func rollingDrill() Drill {
+	return Drill{
+		Name:  RollingName,
+		Short: "Replace every replica under load: no request may fail",
+		Long: `Starts a Postgres of its own, the sandbox, and three replicas each of orders and
+payments as processes; puts open-loop load on (gRPC and HTTP, reused and new
+connections, retries off); replaces every replica; checks the invariants; and
+prints a verdict.`,
+		Sabotages: []SabotageOf{
+			{NoDrain, "replicas stop at once when told to"},
+			{NoReadinessFlip, "replicas go on saying that they are ready while they leave"},
+		},
+		Rate:     "requests a second",
+		Defaults: DefaultOptions(),
+		Hold:     Rolling,
 	}
-	if o.Rate <= 0 || o.Rate > 10_000 {
-		errs = append(errs, fmt.Errorf("the rate is %g a second, it must be above 0 and at most 10,000", o.Rate))
-	}
-	return errors.Join(errs...)
 }
 
 // Rolling replaces every replica of orders and of payments under load, as a
 // rolling deploy does, and judges it. Its error says that the drill could not
 // be held; what it found is the verdict.
 func Rolling(ctx context.Context, o Options) (*Verdict, error) {
-	if err := o.Validate(); err != nil {
-		return nil, err
-	}
-	if o.Progress == nil {
-		o.Progress = func(string, ...any) {}
-	}
 	began := time.Now()
 	var s stage
 	defer s.close(ctx)
-	if err := s.set(ctx, o); err != nil {
+	if err := s.set(ctx, &o); err != nil {
 		return nil, err
 	}
-	shopper, err := s.shopper(ctx, o.Seed)
+	shopper, err := s.shopper(o.Seed, everyWay)
 	if err != nil {
 		return nil, err
 	}

@@ -2,15 +2,21 @@ package drill
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// Sabotage names what is broken on purpose; empty for nothing. Services take it
-// by the hidden flag of `holdfast serve`; their own binaries do not have it.
+// Sabotage names what is broken on purpose; empty for nothing.
 type Sabotage string
 
-// The sabotages.
+// SabotageOf is a sabotage that a drill knows.
+type SabotageOf struct {
+	Sabotage
+	// Means says what is broken.
+	Means string
+}
+
+// The sabotages that services themselves are told of, by the hidden flag of
+// `holdfast serve`; their own binaries do not have it.
 const (
 	// NoDrain stops a replica at once on SIGTERM, as a process does that does
 	// not handle the signal.
@@ -19,20 +25,47 @@ const (
 	NoReadinessFlip Sabotage = "no-readiness-flip"
 )
 
-// Sabotages are those that a drill knows, by the drill's name.
-var Sabotages = map[string][]Sabotage{
-	RollingName: {NoDrain, NoReadinessFlip},
+// The sabotages that are done to the services: by their settings, or by what
+// stands between them.
+const (
+	// NewProcessorKeys gives each request to the processor an idempotency key of
+	// its own, so that it does not know a repeat.
+	NewProcessorKeys Sabotage = "new-processor-keys"
+	// NoBulkhead lets any number of calls wait for one dependency.
+	NoBulkhead Sabotage = "no-bulkhead"
+	// NoBreaker goes on calling a dependency that does not answer.
+	NoBreaker Sabotage = "no-breaker"
+	// NoShedding accepts every request.
+	NoShedding Sabotage = "no-shedding"
+)
+
+// ofService reports whether the services are told.
+func (s Sabotage) ofService() bool { return s == NoDrain || s == NoReadinessFlip }
+
+// Sabotages are those that the named drill knows.
+func Sabotages(drill string) []Sabotage {
+	var known []Sabotage
+	for _, d := range All() {
+		if d.Name == drill {
+			for _, s := range d.Sabotages {
+				known = append(known, s.Sabotage)
+			}
+		}
+	}
+	return known
 }
 
 // ParseSabotage reads the sabotage of the named drill.
 func ParseSabotage(drill, text string) (Sabotage, error) {
-	known := Sabotages[drill]
-	if text == "" || slices.Contains(known, Sabotage(text)) {
-		return Sabotage(text), nil
+	var names []string
+	for _, known := range Sabotages(drill) {
+		if string(known) == text {
+			return known, nil
+		}
+		names = append(names, string(known))
 	}
-	names := make([]string, len(known))
-	for i, s := range known {
-		names[i] = string(s)
+	if text == "" {
+		return "", nil
 	}
 	return "", fmt.Errorf("unknown sabotage %q: drill %s knows %s", text, drill, strings.Join(names, " and "))
 }

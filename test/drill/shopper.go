@@ -38,6 +38,7 @@ type sender struct {
 
 // placement is an order that was acknowledged.
 type placement struct {
+	id      string
 	key     string
 	request *ordersv1.CreateOrderRequest
 	body    []byte
@@ -70,7 +71,7 @@ func (s *shopper) visit(ctx context.Context, a load.Arrival) load.Verdict {
 			if draw < replayPercent {
 				return s.replay(ctx, via, known)
 			}
-			return s.reuse(ctx, via, known)
+			return s.reuse(ctx, via, known, random)
 		}
 	}
 	return s.place(ctx, via, a.Key, random)
@@ -95,7 +96,7 @@ func (s *shopper) place(ctx context.Context, via int, key string, random *rand.R
 		return verdict
 	}
 	s.mu.Lock()
-	s.placed[via] = append(s.placed[via], placement{key, request, exchange.Body})
+	s.placed[via] = append(s.placed[via], placement{order.GetId(), key, request, exchange.Body})
 	s.mu.Unlock()
 	return verdict
 }
@@ -114,9 +115,9 @@ func (s *shopper) replay(ctx context.Context, via int, known placement) load.Ver
 }
 
 // reuse sends another order with a key that was used.
-func (s *shopper) reuse(ctx context.Context, via int, known placement) load.Verdict {
+func (s *shopper) reuse(ctx context.Context, via int, known placement, random *rand.Rand) load.Verdict {
 	other := proto.CloneOf(known.request)
-	other.ShippingNote = "reused " + uuid.NewString()
+	other.ShippingNote = "reused " + marker(random)
 	exchange, _, verdict := s.send(ctx, via, known.key, other, other.GetShippingNote())
 	switch {
 	case exchange.Reason == "KEY_REUSED":
@@ -178,6 +179,18 @@ func (s *shopper) pick(random *rand.Rand, via int) (placement, bool) {
 	return known[random.IntN(len(known))], true
 }
 
+// anyOrder draws the id of one of the orders that were placed; empty if there is
+// none.
+func (s *shopper) anyOrder(random *rand.Rand) string {
+	first := random.IntN(len(s.senders))
+	for n := range s.senders {
+		if known, ok := s.pick(random, (first+n)%len(s.senders)); ok {
+			return known.id
+		}
+	}
+	return ""
+}
+
 // history is everything that was sent and answered so far.
 func (s *shopper) history() []invariants.Attempt {
 	s.mu.Lock()
@@ -196,13 +209,19 @@ func (s *shopper) close() {
 func freshOrder(random *rand.Rand) *ordersv1.CreateOrderRequest {
 	catalogue := []string{"espresso-beans", "filter-beans", "decaf-beans", "aeropress", "filter-papers"}
 	random.Shuffle(len(catalogue), func(i, j int) { catalogue[i], catalogue[j] = catalogue[j], catalogue[i] })
-	request := &ordersv1.CreateOrderRequest{PaymentMethod: "pm_card_ok", ShippingNote: "note " + uuid.NewString()}
+	request := &ordersv1.CreateOrderRequest{PaymentMethod: "pm_card_ok", ShippingNote: "note " + marker(random)}
 	for _, product := range catalogue[:1+random.IntN(3)] {
 		request.Lines = append(request.Lines, &ordersv1.CreateOrderRequest_Line{
 			ProductId: product, Quantity: int32(1 + random.IntN(3)), // 1 to 3
 		})
 	}
 	return request
+}
+
+// marker tells a request from all others. It is drawn, and not made up, so that a
+// client that tries again sends the same request.
+func marker(random *rand.Rand) string {
+	return fmt.Sprintf("%016x%016x", random.Uint64(), random.Uint64())
 }
 
 func decodeOrder(encoding string, body []byte) (*ordersv1.Order, error) {

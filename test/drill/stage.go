@@ -5,19 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
-	"github.com/holdfast-dev/holdfast/pkg/auth"
-	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 	"github.com/holdfast-dev/holdfast/test/invariants"
-	"github.com/holdfast-dev/holdfast/test/load"
 )
 
 // What the stage imitates of a cluster: how often kubelet would probe, how long
@@ -29,32 +27,43 @@ const (
 	lameDuck    = 1500 * time.Millisecond
 )
 
-// stage is a platform of replicas, and the load on it.
+// stage is a platform of replicas, and the way to it.
 type stage struct {
+	// networked has a [Link] stand between any two parts that talk to each other.
+	networked bool
+	// settings are environment variables of the services beside the usual ones.
+	settings map[string]string
+	// inFront, if there is one, stands in front of the processor and is given its
+	// address.
+	inFront func(processor string) http.Handler
+
 	data             *local.Data
 	postgres         *local.Postgres
 	sandbox          *local.Process
 	sandboxURL       string
 	payments, orders *fleet
+	rpc, web         string // where clients reach orders
+	pairs            []*pair
 	closers          []func(context.Context) // called last to first
 }
 
-// set starts everything: Postgres, migrations, the sandbox, payments, orders.
-// What was started is stopped by close, also after an error.
-func (s *stage) set(ctx context.Context, o Options) (err error) {
+// set starts everything: Postgres, migrations, the sandbox, payments, orders,
+// and a balancer in front of these. What was started is stopped by close, also
+// after an error.
+func (s *stage) set(ctx context.Context, o *Options) (err error) {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, ...any) {}
+	}
 	if s.data, err = local.TemporaryData(); err != nil {
 		return err
 	}
 	s.onClose(func(context.Context) { s.data.Close() })
-	o.Progress("starting Postgres")
-	s.postgres, err = local.StartPostgres(ctx, local.PostgresOptions{
-		Dir: s.data.PostgresDir(), Ephemeral: true, Log: slog.New(slog.DiscardHandler),
-		Progress: func(message string) { o.Progress("Postgres: %s", message) },
-	})
-	if err != nil {
+	if err := s.startPostgres(ctx, o.Progress); err != nil {
 		return err
 	}
-	s.onClose(func(ctx context.Context) { _ = s.postgres.Stop(ctx) }) // its data goes with the directory
 	secrets, err := s.data.DerivationSecrets()
 	if err != nil {
 		return err
@@ -66,10 +75,49 @@ func (s *stage) set(ctx context.Context, o Options) (err error) {
 		Extra: map[string]string{
 			"HOLDFAST_LAME_DUCK": lameDuck.String(),
 			// Eight processes share one server with its default of 100.
-			"HOLDFAST_DATABASE_MAX_CONNS": "8",
+			"HOLDFAST_DATABASE_MAX_CONNS": strconv.Itoa(poolSize),
 		},
 	}
+	maps.Copy(environment.Extra, s.settings)
 	o.Progress("migrating the databases")
+	if err := s.migrate(ctx, environment); err != nil {
+		return err
+	}
+	if environment.DatabaseURL, err = s.connectDatabases(ctx); err != nil {
+		return err
+	}
+	o.Progress("starting the sandbox, %d of payments and %d of orders", o.Replicas, o.Replicas)
+	if err := s.startSandbox(ctx, &environment); err != nil {
+		return err
+	}
+	if s.payments, err = s.startFleet(ctx, local.Payments, environment, *o); err != nil {
+		return err
+	}
+	if environment.PaymentsTarget, err = s.connectPayments(ctx); err != nil {
+		return err
+	}
+	if s.orders, err = s.startFleet(ctx, local.Orders, environment, *o); err != nil {
+		return err
+	}
+	return s.openFront(ctx, o.Seed)
+}
+
+// poolSize is how many connections each replica has to its database.
+const poolSize = 8
+
+func (s *stage) startPostgres(ctx context.Context, progress Progress) (err error) {
+	progress("starting Postgres")
+	s.postgres, err = local.StartPostgres(ctx, local.PostgresOptions{
+		Dir: s.data.PostgresDir(), Ephemeral: true, Log: slog.New(slog.DiscardHandler),
+		Progress: func(message string) { progress("Postgres: %s", message) },
+	})
+	if err == nil {
+		s.onClose(func(ctx context.Context) { _ = s.postgres.Stop(ctx) }) // its data goes with the directory
+	}
+	return err
+}
+
+func (s *stage) migrate(ctx context.Context, environment local.Environment) error {
 	if err := s.postgres.CreateDatabases(ctx, local.Databases...); err != nil {
 		return err
 	}
@@ -77,21 +125,7 @@ func (s *stage) set(ctx context.Context, o Options) (err error) {
 	for _, service := range local.Databases {
 		migrations.Go(func() error { return local.Migrate(service, environment.For(service, local.Addresses{})) })
 	}
-	if err := migrations.Wait(); err != nil {
-		return err
-	}
-	o.Progress("starting the sandbox, %d replicas of payments and %d of orders", o.Replicas, o.Replicas)
-	if err := s.startSandbox(ctx, &environment); err != nil {
-		return err
-	}
-	if s.payments, err = s.startFleet(ctx, local.Payments, environment, o); err != nil {
-		return err
-	}
-	if environment.PaymentsTarget, err = s.serveEndpoints(ctx, s.payments.endpoints); err != nil {
-		return err
-	}
-	s.orders, err = s.startFleet(ctx, local.Orders, environment, o)
-	return err
+	return migrations.Wait()
 }
 
 func (s *stage) startSandbox(ctx context.Context, environment *local.Environment) error {
@@ -99,26 +133,33 @@ func (s *stage) startSandbox(ctx context.Context, environment *local.Environment
 	if err != nil {
 		return err
 	}
-	log, err := openLog(s.data.LogFile(local.Sandbox))
+	output, err := openLog(s.data.LogFile(local.Sandbox))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Close() }() // the process has its own handle
+	defer func() { _ = output.Close() }() // the process has its own handle
 	s.sandboxURL = "http://" + at.HTTP
-	environment.SandboxURL = s.sandboxURL
 	s.sandbox, err = local.Start(local.Command{
-		Name: local.Sandbox, Args: []string{"serve", local.Sandbox}, Env: environment.For(local.Sandbox, at), Output: log,
+		Name: local.Sandbox, Args: []string{"serve", local.Sandbox}, Env: environment.For(local.Sandbox, at), Output: output,
 	})
 	if err != nil {
 		return err
 	}
 	s.onClose(func(context.Context) { s.sandbox.Kill() }) // every change is on disk, and goes with the directory
-	ctx, cancel := context.WithTimeout(ctx, startBound)
+	bounded, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
-	if err := local.AwaitReady(ctx, at.ReadyURL(), s.sandbox); err != nil {
-		return fmt.Errorf("start the sandbox: %w; its log ends with: %s", err, local.WhyItEndedIn(log.Name(), 0))
+	if err := local.AwaitReady(bounded, at.ReadyURL(), s.sandbox); err != nil {
+		return fmt.Errorf("start the sandbox: %w; its log ends with: %s", err, local.WhyItEndedIn(output.Name(), 0))
 	}
-	return nil
+	reached := at.HTTP
+	if s.inFront != nil {
+		if reached, err = s.serve(ctx, s.inFront(s.sandboxURL)); err != nil {
+			return err
+		}
+	}
+	address, err := s.connect(ctx, paymentsProcessor, reached)
+	environment.SandboxURL = "http://" + address
+	return err
 }
 
 func (s *stage) startFleet(ctx context.Context, service string, environment local.Environment, o Options) (*fleet, error) {
@@ -131,47 +172,37 @@ func (s *stage) startFleet(ctx context.Context, service string, environment loca
 	return f, f.start(ctx, o.Replicas)
 }
 
-// serveEndpoints lets a service find another one's replicas.
-func (s *stage) serveEndpoints(ctx context.Context, endpoints *Endpoints) (target string, err error) {
+// serve serves HTTP on a port of its own.
+func (s *stage) serve(ctx context.Context, handler http.Handler) (address string, err error) {
 	listener, err := local.Listen(ctx, 0)
 	if err != nil {
 		return "", err
 	}
-	server := &http.Server{Handler: endpoints, ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	go func() { _ = server.Serve(listener) }() // ends when it is closed
 	s.onClose(func(context.Context) { _ = server.Close() })
-	return Scheme + ":///" + listener.Addr().String(), nil
+	return listener.Addr().String(), nil
 }
 
-// shopper puts a balancer in front of the orders' gRPC and HTTP ports and
-// returns clients of it: gRPC and HTTP, on reused and on new connections.
-func (s *stage) shopper(ctx context.Context, seed uint64) (*shopper, error) {
-	rpc, err := NewBalancer(ctx, s.orders.endpoints, func(r Replica) string { return r.GRPC }, seed)
-	if err != nil {
-		return nil, err
-	}
-	s.onClose(func(context.Context) { rpc.Close() })
-	web, err := NewBalancer(ctx, s.orders.endpoints, func(r Replica) string { return r.HTTP }, seed+1)
-	if err != nil {
-		return nil, err
-	}
-	s.onClose(func(context.Context) { web.Close() })
-
-	const connections = 6 // two for each replica
-	credential := "Bearer " + auth.DevelopmentKey
-	var senders []sender
-	for _, kind := range []load.Connections{load.Reused, load.New} {
-		overGRPC, err := load.NewGRPC(rpc.Addr(), ordersv1.OrdersService_CreateOrder_FullMethodName,
-			metadata.Pairs("authorization", credential), kind, connections)
+// openFront puts a balancer in front of the orders' gRPC and HTTP ports.
+func (s *stage) openFront(ctx context.Context, seed uint64) error {
+	for n, front := range []struct {
+		address func(Replica) string
+		reached *string
+	}{
+		{func(r Replica) string { return r.GRPC }, &s.rpc},
+		{func(r Replica) string { return r.HTTP }, &s.web},
+	} {
+		balancer, err := NewBalancer(ctx, s.orders.endpoints, front.address, seed+uint64(n))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		overHTTP := load.NewHTTP("http://"+web.Addr()+"/v1/orders", http.Header{"Authorization": {credential}}, kind, connections)
-		senders = append(senders, sender{overGRPC, "proto"}, sender{overHTTP, "json"})
+		s.onClose(func(context.Context) { balancer.Close() })
+		if *front.reached, err = s.connect(ctx, clientsOrders, balancer.Addr()); err != nil {
+			return err
+		}
 	}
-	shopper := newShopper(seed, senders...)
-	s.onClose(func(context.Context) { shopper.close() })
-	return shopper, nil
+	return nil
 }
 
 // audit waits until everything is decided and checks the invariants.

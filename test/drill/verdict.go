@@ -21,9 +21,10 @@ type Verdict struct {
 	Drill    string   `json:"drill"`
 	Sabotage Sabotage `json:"sabotage,omitempty"`
 	Seed     uint64   `json:"seed"`
-	// Passed says that no request failed, every replica drained, and every
-	// invariant holds.
+	// Passed says that something was sent and everything held that must.
 	Passed bool `json:"passed"`
+	// Checks are what must hold.
+	Checks []Check `json:"must_hold"`
 	// Took is the whole drill, in seconds.
 	Took float64 `json:"took_seconds"`
 	// Sent counts requests, Failed those that failed, by kind.
@@ -37,7 +38,8 @@ type Verdict struct {
 	Replayed    int64 `json:"replayed"`
 	Retried     int64 `json:"retried"`
 	Transparent int64 `json:"transparent_retries"`
-	// Phases are before, during and after the drill's deed.
+	// Phases are before, during and after the drill's deed; of each kind of
+	// traffic, if there are several.
 	Phases []Phase `json:"phases"`
 	// Late is how late the load generator's worst arrival left, in seconds.
 	Late float64 `json:"generator_late_seconds"`
@@ -47,44 +49,110 @@ type Verdict struct {
 	Audit invariants.Result `json:"audit"`
 }
 
+// Check is something that must hold.
+type Check struct {
+	// Name says what must hold.
+	Name string `json:"name"`
+	Held bool   `json:"held"`
+	// Found is the figure that it was judged by.
+	Found string `json:"found,omitempty"`
+}
+
 // Phase is a part of a run. Latencies are in seconds, from the time a request
 // was due.
 type Phase struct {
-	Name   string `json:"name"`
-	Sent   int64  `json:"sent"`
-	Failed int64  `json:"failed"`
+	// Traffic is the kind of requests; empty if there is one kind only.
+	Traffic string `json:"traffic,omitempty"`
+	Name    string `json:"name"`
+	Sent    int64  `json:"sent"`
+	Failed  int64  `json:"failed"`
+	Retried int64  `json:"retried,omitempty"`
 	// Kinds are the failures by kind, Versions the answers by what gave them.
 	Kinds    map[string]int64 `json:"failed_by_kind,omitempty"`
 	Versions map[string]int64 `json:"versions,omitempty"`
 	P50      float64          `json:"p50_seconds"`
+	P90      float64          `json:"p90_seconds"`
 	P99      float64          `json:"p99_seconds"`
 	Max      float64          `json:"max_seconds"`
 }
 
-func judge(drill string, o Options, report load.Report, drains []Drain, audit invariants.Result, took time.Duration) *Verdict {
-	v := &Verdict{
-		Drill:       drill,
-		Sabotage:    o.Sabotage,
-		Seed:        o.Seed,
-		Took:        took.Seconds(),
-		Sent:        report.Sent(),
-		Failed:      report.Failed(),
-		Examples:    report.Examples,
-		Replayed:    report.Replayed(),
-		Retried:     report.Retried(),
-		Transparent: report.Transparent(),
-		Late:        report.Late.Seconds(),
-		Drains:      drains,
-		Audit:       audit,
+// answered is the part of the requests that did not fail.
+func (p Phase) answered() float64 {
+	if p.Sent == 0 {
+		return 0
 	}
+	return float64(p.Sent-p.Failed) / float64(p.Sent)
+}
+
+func newVerdict(drill string, o Options) *Verdict {
+	return &Verdict{Drill: drill, Sabotage: o.Sabotage, Seed: o.Seed, Failed: map[string]int64{}, Examples: map[string]string{}}
+}
+
+// add adds what became of one kind of traffic.
+func (v *Verdict) add(traffic string, report load.Report) {
+	v.Sent += report.Sent()
+	for kind, n := range report.Failed() {
+		v.Failed[kind] += n
+	}
+	for kind, example := range report.Examples {
+		if _, known := v.Examples[kind]; !known {
+			v.Examples[kind] = example
+		}
+	}
+	v.Replayed += report.Replayed()
+	v.Retried += report.Retried()
+	v.Transparent += report.Transparent()
+	v.Late = max(v.Late, report.Late.Seconds())
 	for _, p := range report.Phases {
 		v.Phases = append(v.Phases, Phase{
-			Name: p.Name, Sent: p.Sent, Failed: p.Failures(), Kinds: p.Failed, Versions: p.Versions,
-			P50: p.P50.Seconds(), P99: p.P99.Seconds(), Max: p.Max.Seconds(),
+			Traffic: traffic, Name: p.Name, Sent: p.Sent, Failed: p.Failures(), Retried: p.Retried, Kinds: p.Failed, Versions: p.Versions,
+			P50: p.P50.Seconds(), P90: p.P90.Seconds(), P99: p.P99.Seconds(), Max: p.Max.Seconds(),
 		})
 	}
-	v.Passed = v.Sent > 0 && report.Failures() == 0 && len(audit.Violations) == 0 && len(v.problems()) == 0
+}
+
+// phase is one part of one kind of traffic; empty if there was none.
+func (v *Verdict) phase(traffic, name string) Phase {
+	for _, p := range v.Phases {
+		if p.Traffic == traffic && p.Name == name {
+			return p
+		}
+	}
+	return Phase{Traffic: traffic, Name: name}
+}
+
+// must notes whether something held that must, and the figure it was judged by.
+func (v *Verdict) must(name string, held bool, found string, args ...any) {
+	v.Checks = append(v.Checks, Check{Name: name, Held: held, Found: fmt.Sprintf(found, args...)})
+}
+
+// audited notes what the invariants checker has found.
+func (v *Verdict) audited(audit invariants.Result) {
+	v.Audit = audit
+	v.must("no order is lost, no card charged twice, and the books balance", len(audit.Violations) == 0, "%d violations", len(audit.Violations))
+}
+
+// settle ends the judging.
+func (v *Verdict) settle(took time.Duration) *Verdict {
+	v.Took = took.Seconds()
+	v.Passed = v.Sent > 0
+	for _, c := range v.Checks {
+		v.Passed = v.Passed && c.Held
+	}
 	return v
+}
+
+// judge judges a drill in which nothing may fail.
+func judge(drill string, o Options, report load.Report, drains []Drain, audit invariants.Result, took time.Duration) *Verdict {
+	v := newVerdict(drill, o)
+	v.add("", report)
+	v.Drains = drains
+	v.must("no request fails", report.Failures() == 0, "%d of %d", report.Failures(), report.Sent())
+	if len(drains) > 0 {
+		v.must("every replica that leaves drains and exits with 0", len(v.problems()) == 0, "%d of %d did not", len(v.problems()), len(drains))
+	}
+	v.audited(audit)
+	return v.settle(took)
 }
 
 // problems are the replicas that did not exit with 0.
@@ -126,17 +194,22 @@ func (v *Verdict) Render(w io.Writer) error {
 	facts.Row("replayed", strconv.FormatInt(v.Replayed, 10)).
 		Row("sent again by gRPC, unseen", strconv.FormatInt(v.Transparent, 10))
 	for _, p := range v.Phases {
-		facts.Row("latency "+p.Name, fmt.Sprintf("p50 %s  p99 %s  max %s", seconds(p.P50), seconds(p.P99), seconds(p.Max)))
+		facts.Row(p.title(), p.figures())
 	}
-	facts.Row("drains", v.drains()).
-		Row("invariants", v.invariants()).
+	if len(v.Drains) > 0 {
+		facts.Row("drains", v.drains())
+	}
+	facts.Row("invariants", v.invariants()).
+		Row("must hold", v.checks()).
 		Row("seed", strconv.FormatUint(v.Seed, 10)).
 		Row("took", seconds(v.Took))
 	text := []string{
 		bold.Render(title) + "  " + bold.Foreground(colour).Render(word),
 		facts.Render(),
 	}
-	text = append(text, dim.Render(fmt.Sprintf("%d %% of the cards take a second to answer, so that requests are under way whenever a replica goes.", slowPercent)))
+	if note := notes[v.Drill]; note != "" {
+		text = append(text, dim.Render(note))
+	}
 	text = append(text, v.problems()...)
 	for _, violation := range v.Audit.Violations[:min(len(v.Audit.Violations), shownViolations)] {
 		text = append(text, violation.String())
@@ -146,6 +219,43 @@ func (v *Verdict) Render(w io.Writer) error {
 	}
 	_, err := lipgloss.Fprintln(w, strings.Join(text, "\n"))
 	return err
+}
+
+// notes say what a figure would otherwise be misread without.
+var notes = map[string]string{
+	RollingName: fmt.Sprintf("%d %% of the cards take a second to answer, so that requests are under way whenever a replica goes.", slowPercent),
+}
+
+func (p Phase) title() string {
+	if p.Traffic == "" {
+		return "latency " + p.Name
+	}
+	return p.Traffic + ", " + p.Name
+}
+
+func (p Phase) figures() string {
+	text := fmt.Sprintf("p50 %s  p99 %s  max %s", seconds(p.P50), seconds(p.P99), seconds(p.Max))
+	if p.Traffic == "" {
+		return text
+	}
+	return fmt.Sprintf("%d sent, %d failed  %s", p.Sent, p.Failed, text)
+}
+
+// checks lists what must hold, what did not first.
+func (v *Verdict) checks() string {
+	var broken, held []string
+	for _, c := range v.Checks {
+		line := c.Name
+		if c.Found != "" {
+			line += ": " + c.Found
+		}
+		if c.Held {
+			held = append(held, "yes  "+line)
+		} else {
+			broken = append(broken, "NO   "+line)
+		}
+	}
+	return strings.Join(append(broken, held...), "\n")
 }
 
 // shownViolations is how many a person gets to see at once.
