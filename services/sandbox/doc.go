@@ -9,7 +9,8 @@
 //
 // Three sources decide how a request fails, the first that applies wins: the
 // Sandbox-Fault header of the request, the script set with POST /faults, and
-// the payment method token (see [PaymentMethods]). A script draws from a hash of
+// the payment method token (see [PaymentMethods]). A card that declines does so
+// whatever else happens to the request. A script draws from a hash of
 // its seed, the idempotency key and how often that key was sent, never from a
 // shared stream of random numbers, so that the same requests meet the same
 // faults in whatever order they arrive, also after a crash.

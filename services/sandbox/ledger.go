@@ -127,8 +127,8 @@ func perform(tx *bolt.Tx, key string, r Request, f Fault, now time.Time) (Operat
 		o.Amount = c.Authorized
 	}
 
-	if f.Kind == FaultDecline {
-		o.Status, o.DeclineCode = StatusDeclined, f.Code
+	if code := declined(f, r); code != "" {
+		o.Status, o.DeclineCode = StatusDeclined, code
 		return o, record(tx, &o)
 	}
 	if r.Charge != "" {
@@ -144,6 +144,19 @@ func perform(tx *bolt.Tx, key string, r Request, f Fault, now time.Time) (Operat
 		return o, err
 	}
 	return o, record(tx, &o)
+}
+
+// declined is the code with which the card is declined; empty if it is not. A
+// fault is about the request: whatever happens to it on its way, a card that
+// declines declines.
+func declined(f Fault, r Request) string {
+	if f.Kind == FaultDecline {
+		return f.Code
+	}
+	if r.PaymentMethod == "" { // an operation on a charge that was let through
+		return ""
+	}
+	return cardFault(r.PaymentMethod, 1).Code
 }
 
 // record adds the operation to the end of the ledger.

@@ -159,6 +159,22 @@ func TestAForgottenKeyChargesTwice(t *testing.T) {
 	require.Equal(t, 2, dumpOf(t, s).Totals[0].Opened, "the negative control of every double charge test")
 }
 
+// TestACardThatDeclinesDeclinesWhateverHappensToTheRequest: a fault is about the
+// request, a decline about the card.
+func TestACardThatDeclinesDeclinesWhateverHappensToTheRequest(t *testing.T) {
+	for _, fault := range []string{"duplicate", "settle_later; delay=1ms", "slow; delay=1ms", "reset; when=after", "forget_key"} {
+		s := startServer(t, testConfig(t))
+		_, _, _, _ = call(t, http.MethodPost, s.URL()+"/v1/charges",
+			`{"reference":"r","amount":100,"currency":"USD","payment_method":"pm_card_declined"}`, "Idempotency-Key", "k", "Sandbox-Fault", fault)
+		operations := dumpOf(t, s).Operations
+		require.NotEmpty(t, operations, fault)
+		for _, o := range operations {
+			require.Equal(t, StatusDeclined, o.Status, fault)
+			require.Equal(t, "card_declined", o.DeclineCode, fault)
+		}
+	}
+}
+
 func TestAScriptedOutageHitsLookupsUntilCleared(t *testing.T) {
 	s := startServer(t, testConfig(t))
 	status, body, _, err := call(t, "POST", s.URL()+"/faults", `{"seed":1,"rules":[{"kind":"unavailable","operations":["charge","lookup"]}]}`)
