@@ -39,34 +39,57 @@ func holds(t *testing.T, name string, args ...string) drill.Verdict {
 	return verdict
 }
 
-func TestABrokenNetworkLosesNothingAndDoesNothingTwice(t *testing.T) {
-	verdict := holds(t, drill.PartitionName, "--duration", "15s")
+// short is how long the drills that are endured go on here.
+var short = []string{"--duration", "12s"}
+
+func TestDrillCrashLosesNothingAndDoesNothingTwice(t *testing.T) {
+	require.NotZero(t, holds(t, drill.CrashName, short...).Audit.Audited.Orders)
+}
+
+func TestDrillCrashWithoutACompleterLeavesOrdersOpen(t *testing.T) {
+	brokenBy(t, drill.CrashName, drill.NoCompleter, "every order is placed", short...)
+}
+
+func TestDrillPostgresLosesNothingAndDoesNothingTwice(t *testing.T) {
+	require.NotZero(t, holds(t, drill.PostgresName, short...).Audit.Audited.Orders)
+}
+
+func TestDrillProcessorHasTheBooksThatWeHave(t *testing.T) {
+	require.NotZero(t, holds(t, drill.ProcessorName, short...).Audit.Audited.Orders)
+}
+
+func TestDrillProcessorWithoutAKeyOfOursChargesTwice(t *testing.T) {
+	brokenBy(t, drill.ProcessorName, drill.NewProcessorKeys, "no card charged twice", short...)
+}
+
+func TestDrillPartitionLosesNothingAndDoesNothingTwice(t *testing.T) {
+	verdict := holds(t, drill.PartitionName, short...)
 	require.NotZero(t, verdict.Audit.Audited.Orders)
 	require.NotZero(t, verdict.Retried)
 }
 
-func TestWithoutAKeyForTheProcessorABrokenNetworkChargesTwice(t *testing.T) {
-	brokenBy(t, drill.PartitionName, drill.NewProcessorKeys, "no card charged twice", "--duration", "15s")
+func TestDrillPartitionWithoutAKeyOfOursChargesTwice(t *testing.T) {
+	brokenBy(t, drill.PartitionName, drill.NewProcessorKeys, "no card charged twice", short...)
 }
 
-func TestASlowDependencyMakesNothingElseSlow(t *testing.T) {
+func TestDrillSlowMakesNothingElseSlow(t *testing.T) {
 	verdict := holds(t, drill.SlowName)
 	require.NotZero(t, verdict.Audit.Audited.Orders)
 }
 
-func TestWithoutABulkheadASlowDependencyTakesEverythingWithIt(t *testing.T) {
+func TestDrillSlowWithoutABulkheadTakesEverythingWithIt(t *testing.T) {
 	brokenBy(t, drill.SlowName, drill.NoBulkhead, "a read's p99")
 }
 
-func TestWithoutABreakerASlowDependencyIsWaitedForAgainAndAgain(t *testing.T) {
+func TestDrillSlowWithoutABreakerWaitsAgainAndAgain(t *testing.T) {
 	brokenBy(t, drill.SlowName, drill.NoBreaker, "the breaker opens")
 }
 
-func TestAFloodTakesNothingFromWhatIsCritical(t *testing.T) {
+func TestDrillOverloadTakesNothingFromWhatIsCritical(t *testing.T) {
 	verdict := holds(t, drill.OverloadName)
 	require.NotZero(t, verdict.Audit.Audited.Orders)
 }
 
-func TestWithoutSheddingAFloodTakesEverything(t *testing.T) {
+func TestDrillOverloadWithoutSheddingTakesEverything(t *testing.T) {
 	brokenBy(t, drill.OverloadName, drill.NoShedding, "critical requests go on being answered")
 }

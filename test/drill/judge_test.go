@@ -71,18 +71,18 @@ func TestTheSlowDrillKnowsHowLongAChargeTakes(t *testing.T) {
 	require.Equal(t, charge.Timeout, chargeTimeout)
 }
 
-func TestThePartitionDrillSeesWhatDoesNotHold(t *testing.T) {
+func TestADrillThatIsEnduredSeesWhatDoesNotHold(t *testing.T) {
 	good := func() *Verdict {
 		return &Verdict{Sent: 100, Phases: []Phase{{Name: "during", Sent: 80, Retried: 7}, {Name: "after", Sent: 20}}}
 	}
 	history := []invariants.Attempt{{OK: true}, {Failure: "http 503 DRAINING: …", Refusal: "DRAINING"}, {Failure: "connection reset: …"}}
-	each(t, good, func(v *Verdict) { v.judgePartition(history) }, map[string]func(*Verdict){
+	each(t, good, func(v *Verdict) { v.judgeEndurance(history) }, map[string]func(*Verdict){
 		"every order is placed": func(v *Verdict) { v.Phases[0].Failed = 1 },
 		"the faults were felt":  func(v *Verdict) { v.Phases[0].Retried = 0 },
 		"leave nothing behind":  func(v *Verdict) { v.Phases[1].Retried = 1 },
 	})
 	v := good()
-	v.judgePartition(append(history, invariants.Attempt{Failure: "http 502: …"}))
+	v.judgeEndurance(append(history, invariants.Attempt{Failure: "http 502: …"}))
 	require.Len(t, broken(v), 1)
 	require.Contains(t, broken(v)[0], "every refusal has a reason")
 }

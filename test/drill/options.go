@@ -65,4 +65,8 @@ type Drill struct {
 }
 
 // All are the drills, by what they teach first.
-func All() []Drill { return []Drill{rollingDrill(), partitionDrill(), slowDrill(), overloadDrill()} }
+func All() []Drill {
+	return []Drill{
+		rollingDrill(), crashDrill(), postgresDrill(), processorDrill(), partitionDrill(), slowDrill(), overloadDrill(),
+	}
+}

@@ -85,7 +85,7 @@ func Overload(ctx context.Context, o Options) (*Verdict, error) {
 	}
 	s.between(withDatabase(local.Orders)).heal()
 
-	o.Progress("waiting until everything is decided, then checking the invariants")
+	s.progress("waiting until everything is decided, then checking the invariants")
 	audit, err := s.audit(ctx, shopper.history())
 	if err != nil {
 		return nil, err
@@ -147,18 +147,18 @@ func (s *stage) flood(ctx context.Context, o Options, send operations) (all flow
 		plan := load.Plan{Rate: rate, Operation: send[traffic], Timeout: patienceOfClient}
 		all = append(all, flow{traffic, load.Start(ctx, plan, phase)})
 	}
-	o.Progress("placing some orders, to be read")
+	s.progress("placing some orders, to be read")
 	first := load.Start(ctx, load.Plan{Rate: 20, Operation: send[""]}, "")
 	err = pause(ctx, time.Second)
 	if failed := first.Stop().Failures(); err == nil && failed > 0 {
-		o.Progress("%d of them failed", failed)
+		s.progress("%d of them failed", failed)
 	}
 	if err != nil {
 		return all, err
 	}
 
 	query := time.Duration(poolSize / o.Rate * float64(time.Second))
-	o.Progress("the database of orders becomes slow: a query takes %s, and %d connections do %g a second", query, poolSize, o.Rate)
+	s.progress("the database of orders becomes slow: a query takes %s, and %d connections do %g a second", query, poolSize, o.Rate)
 	s.between(withDatabase(local.Orders)).slow(query)
 	start(critical, o.Rate*partOfCritical/queriesOfCritical, "before")
 	start(sheddable, o.Rate*partOfSheddable, "before")
@@ -166,7 +166,7 @@ func (s *stage) flood(ctx context.Context, o Options, send operations) (all flow
 		return all, err
 	}
 
-	o.Progress("a flood: %d times what it can do (%d failed so far)", timesTooMuch, all.failed())
+	s.progress("a flood: %d times what it can do (%d failed so far)", timesTooMuch, all.failed())
 	all.phase("during")
 	start(flood, o.Rate*(timesTooMuch-partOfCritical-partOfSheddable), "during")
 	err = pause(ctx, o.Duration)
@@ -175,7 +175,7 @@ func (s *stage) flood(ctx context.Context, o Options, send operations) (all flow
 		return all, err
 	}
 
-	o.Progress("the flood is over (%d failed so far)", all.failed())
+	s.progress("the flood is over (%d failed so far)", all.failed())
 	all[:2].phase("recovering")
 	if err := pause(ctx, untilRecovered); err != nil {
 		return all, err

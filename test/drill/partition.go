@@ -8,12 +8,10 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/holdfast-dev/holdfast/test/invariants"
 	"github.com/holdfast-dev/holdfast/test/load"
 )
 
@@ -38,70 +36,20 @@ invariants; and prints a verdict. Every order must be placed in the end, once.`,
 	}
 }
 
-// How clients of the partition drill try again. They outlast every fault.
-const (
-	patienceOfAttempt = 3 * time.Second
-	retriesOfClient   = 50
-	pauseOfClient     = 200 * time.Millisecond
-)
-
 // lateBy is how much later answers come over a slow network: long enough to be
 // noticed, and not longer than anybody waits.
 const lateBy = 300 * time.Millisecond
 
 // Partition breaks the network between every two parts under load, and judges it.
 func Partition(ctx context.Context, o Options) (*Verdict, error) {
-	began := time.Now()
 	s := stage{networked: true}
 	if o.Sabotage == NewProcessorKeys {
 		s.inFront = withNewKeys
 	}
-	defer s.close(ctx)
-	if err := s.set(ctx, &o); err != nil {
-		return nil, err
-	}
-	shopper, err := s.shopper(o.Seed, everyWay)
-	if err != nil {
-		return nil, err
-	}
-
-	v := newVerdict(PartitionName, o)
-	o.Progress("load: %g requests a second; clients try again with the same key", o.Rate)
-	run := load.Start(ctx, load.Plan{
-		Rate: o.Rate, Operation: shopper.visit,
-		Timeout: patienceOfAttempt, Retries: retriesOfClient, Backoff: pauseOfClient,
-	}, "before")
-	err = pause(ctx, o.Quiet)
-	if err == nil {
-		run.Phase("during")
-		err = s.breakNetwork(ctx, o, run)
-	}
-	if err == nil {
-		run.Phase("recovering")
-		err = pause(ctx, recovery)
-	}
-	if err == nil {
-		run.Phase("after")
-		err = pause(ctx, o.Quiet)
-	}
-	v.add("", run.Stop())
-	if err != nil {
-		return nil, err
-	}
-
-	o.Progress("waiting until everything is decided, then checking the invariants")
-	audit, err := s.audit(ctx, shopper.history())
-	if err != nil {
-		return nil, err
-	}
-	v.judgePartition(shopper.history())
-	v.audited(audit)
-	return v.settle(time.Since(began)), nil
+	return s.endure(ctx, PartitionName, o, func(ctx context.Context, run *load.Run) error {
+		return s.breakNetwork(ctx, o, run)
+	})
 }
-
-// recovery is how long connections may take to be made again, and a breaker that
-// has opened to close.
-const recovery = 7 * time.Second
 
 // fault is one way to break one part of the network.
 type fault struct {
@@ -126,7 +74,7 @@ func (s *stage) breakNetwork(ctx context.Context, o Options, run *load.Run) erro
 	each := o.Duration / time.Duration(2*len(faults))
 	for _, f := range faults {
 		progress := run.Progress()
-		o.Progress("between %s the network %s (%d sent, %d failed)", f.pair.name, f.name, progress.Sent, progress.Failed)
+		s.progress("between %s the network %s (%d sent, %d failed)", f.pair.name, f.name, progress.Sent, progress.Failed)
 		f.apply(f.pair)
 		err := pause(ctx, each)
 		f.pair.heal()
@@ -138,24 +86,6 @@ func (s *stage) breakNetwork(ctx context.Context, o Options, run *load.Run) erro
 		}
 	}
 	return nil
-}
-
-func (v *Verdict) judgePartition(history []invariants.Attempt) {
-	var failed int64
-	for _, p := range v.Phases {
-		failed += p.Failed
-	}
-	v.must("every order is placed in the end", failed == 0, "%d of %d were not", failed, v.Sent)
-	during, after := v.phase("", "during"), v.phase("", "after")
-	v.must("the faults were felt", during.Retried > 0, "%d attempts failed", during.Retried)
-	v.must("they leave nothing behind: after them no attempt fails", after.Retried == 0 && after.Failed == 0, "%d did", after.Retried+after.Failed)
-	untyped := 0
-	for _, a := range history {
-		if a.Failure != "" && a.Refusal == "" && (strings.HasPrefix(a.Failure, "grpc ") || strings.HasPrefix(a.Failure, "http ")) {
-			untyped++
-		}
-	}
-	v.must("every refusal has a reason", untyped == 0, "%d have none", untyped)
 }
 
 // withNewKeys stands in front of the processor and gives each request an

@@ -45,7 +45,7 @@ func Rolling(ctx context.Context, o Options) (*Verdict, error) {
 		return nil, err
 	}
 
-	o.Progress("load: %g requests a second, client retries off", o.Rate)
+	s.progress("load: %g requests a second, client retries off", o.Rate)
 	run := load.Start(ctx, load.Plan{Rate: o.Rate, Operation: shopper.visit}, "before")
 	rollErr := pause(ctx, o.Quiet)
 	if rollErr == nil {
@@ -61,7 +61,7 @@ func Rolling(ctx context.Context, o Options) (*Verdict, error) {
 		return nil, rollErr
 	}
 
-	o.Progress("waiting until everything is decided, then checking the invariants")
+	s.progress("waiting until everything is decided, then checking the invariants")
 	audit, err := s.audit(ctx, shopper.history())
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (s *stage) roll(ctx context.Context, o Options, run *load.Run) error {
 	end := time.Now().Add(o.Duration)
 	for n := 0; n < o.Replicas || time.Now().Before(end); n++ {
 		progress := run.Progress()
-		o.Progress("replacing replica %d of orders and payments (%d sent, %d failed)", n%o.Replicas+1, progress.Sent, progress.Failed)
+		s.progress("replacing replica %d of orders and payments (%d sent, %d failed)", n%o.Replicas+1, progress.Sent, progress.Failed)
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return s.orders.replace(ctx, n%o.Replicas) })
 		group.Go(func() error { return s.payments.replace(ctx, n%o.Replicas) })

@@ -31,6 +31,8 @@ const (
 	// NewProcessorKeys gives each request to the processor an idempotency key of
 	// its own, so that it does not know a repeat.
 	NewProcessorKeys Sabotage = "new-processor-keys"
+	// NoCompleter finishes nothing that was left open.
+	NoCompleter Sabotage = "no-completer"
 	// NoBulkhead lets any number of calls wait for one dependency.
 	NoBulkhead Sabotage = "no-bulkhead"
 	// NoBreaker goes on calling a dependency that does not answer.
@@ -38,6 +40,9 @@ const (
 	// NoShedding accepts every request.
 	NoShedding Sabotage = "no-shedding"
 )
+
+// withoutCompleter are the settings of NoCompleter.
+var withoutCompleter = map[string]string{"HOLDFAST_COMPLETER_INTERVAL": "24h"}
 
 // ofService reports whether the services are told.
 func (s Sabotage) ofService() bool { return s == NoDrain || s == NoReadinessFlip }

@@ -71,7 +71,7 @@ func Slow(ctx context.Context, o Options) (*Verdict, error) {
 
 	v := newVerdict(SlowName, o)
 	breaker := watchBreaker(ctx, s.orders.replicas[0].Replica, "payments")
-	o.Progress("load: %g orders a second and %g reads, client retries off", o.Rate, o.Rate*readsOfOrders)
+	s.progress("load: %g orders a second and %g reads, client retries off", o.Rate, o.Rate*readsOfOrders)
 	all := flows{{placing, load.Start(ctx, load.Plan{Rate: o.Rate, Operation: shopper.visit}, "before")}}
 	// The first order is there to be read when the reads begin.
 	err = pause(ctx, time.Second)
@@ -87,7 +87,7 @@ func Slow(ctx context.Context, o Options) (*Verdict, error) {
 		return nil, err
 	}
 
-	o.Progress("waiting until everything is decided, then checking the invariants")
+	s.progress("waiting until everything is decided, then checking the invariants")
 	audit, err := s.audit(ctx, shopper.history())
 	if err != nil {
 		return nil, err
@@ -128,18 +128,18 @@ func (s *stage) slowDown(ctx context.Context, o Options, all flows) error {
 	if err := pause(ctx, o.Quiet); err != nil {
 		return err
 	}
-	o.Progress("payments answers %s late", tooLate)
+	s.progress("payments answers %s late", tooLate)
 	all.phase(whileUnknown)
 	s.between(ordersPayments).slow(tooLate)
 	if err := pause(ctx, untilOpen); err != nil {
 		return err
 	}
-	o.Progress("the breaker has had time to open (%d failed)", all.failed())
+	s.progress("the breaker has had time to open (%d failed)", all.failed())
 	all.phase(whileOpen)
 	if err := pause(ctx, max(o.Duration-untilOpen, time.Second)); err != nil {
 		return err
 	}
-	o.Progress("payments answers at once again")
+	s.progress("payments answers at once again")
 	all.phase(whileHealing)
 	s.between(ordersPayments).heal()
 	// A breaker that has just opened stays so for 5 s and a fifth, and probes.

@@ -37,6 +37,7 @@ type stage struct {
 	// address.
 	inFront func(processor string) http.Handler
 
+	progress         Progress
 	data             *local.Data
 	postgres         *local.Postgres
 	sandbox          *local.Process
@@ -57,11 +58,12 @@ func (s *stage) set(ctx context.Context, o *Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}
 	}
+	s.progress = o.Progress
 	if s.data, err = local.TemporaryData(); err != nil {
 		return err
 	}
 	s.onClose(func(context.Context) { s.data.Close() })
-	if err := s.startPostgres(ctx, o.Progress); err != nil {
+	if err := s.startPostgres(ctx); err != nil {
 		return err
 	}
 	secrets, err := s.data.DerivationSecrets()
@@ -79,14 +81,14 @@ func (s *stage) set(ctx context.Context, o *Options) (err error) {
 		},
 	}
 	maps.Copy(environment.Extra, s.settings)
-	o.Progress("migrating the databases")
+	s.progress("migrating the databases")
 	if err := s.migrate(ctx, environment); err != nil {
 		return err
 	}
 	if environment.DatabaseURL, err = s.connectDatabases(ctx); err != nil {
 		return err
 	}
-	o.Progress("starting the sandbox, %d of payments and %d of orders", o.Replicas, o.Replicas)
+	s.progress("starting the sandbox, %d of payments and %d of orders", o.Replicas, o.Replicas)
 	if err := s.startSandbox(ctx, &environment); err != nil {
 		return err
 	}
@@ -105,11 +107,11 @@ func (s *stage) set(ctx context.Context, o *Options) (err error) {
 // poolSize is how many connections each replica has to its database.
 const poolSize = 8
 
-func (s *stage) startPostgres(ctx context.Context, progress Progress) (err error) {
-	progress("starting Postgres")
+func (s *stage) startPostgres(ctx context.Context) (err error) {
+	s.progress("starting Postgres")
 	s.postgres, err = local.StartPostgres(ctx, local.PostgresOptions{
 		Dir: s.data.PostgresDir(), Ephemeral: true, Log: slog.New(slog.DiscardHandler),
-		Progress: func(message string) { progress("Postgres: %s", message) },
+		Progress: func(message string) { s.progress("Postgres: %s", message) },
 	})
 	if err == nil {
 		s.onClose(func(ctx context.Context) { _ = s.postgres.Stop(ctx) }) // its data goes with the directory

@@ -60,6 +60,9 @@ type Plan struct {
 	// Retries is how often a failure that says it may be retried is tried again,
 	// with the same key; none if zero.
 	Retries int
+	// Patience is how long after it was due an arrival is tried again; as long as
+	// there are retries if zero.
+	Patience time.Duration
 	// Backoff is the pause before a retry when the failure names none; 100 ms if
 	// zero.
 	Backoff time.Duration
@@ -165,15 +168,15 @@ func (r *Run) pace(ctx context.Context) {
 		}
 		r.attempts.Go(func() {
 			defer r.outstanding.Add(-1)
-			retries, verdict := r.perform(ctx, n)
+			retries, verdict := r.perform(ctx, n, due)
 			r.recorder.done(phase, time.Since(due), retries, verdict)
 		})
 	}
 }
 
-// perform tries one arrival until it is answered rightly, may not be retried,
-// or its retries are used up.
-func (r *Run) perform(ctx context.Context, n int64) (retries int, verdict Verdict) {
+// perform tries one arrival until it is answered rightly, may not be retried, or
+// its retries or its patience are used up.
+func (r *Run) perform(ctx context.Context, n int64, due time.Time) (retries int, verdict Verdict) {
 	arrival := Arrival{Number: n, Key: uuid.Must(uuid.NewV7()).String()}
 	transparent := 0
 	for {
@@ -182,7 +185,8 @@ func (r *Run) perform(ctx context.Context, n int64) (retries int, verdict Verdic
 		cancel()
 		transparent += verdict.TransparentRetries
 		verdict.TransparentRetries = transparent
-		if verdict.Failure == nil || !verdict.Failure.Retryable || arrival.Attempt >= r.plan.Retries {
+		impatient := r.plan.Patience > 0 && time.Since(due) > r.plan.Patience
+		if verdict.Failure == nil || !verdict.Failure.Retryable || arrival.Attempt >= r.plan.Retries || impatient {
 			return arrival.Attempt, verdict
 		}
 		select {

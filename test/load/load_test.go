@@ -200,3 +200,37 @@ func TestStopWaitsForWhatIsUnderWay(t *testing.T) {
 		require.Equal(t, 1, answered)
 	})
 }
+
+func TestPatienceEndsRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		run := load.Start(t.Context(), load.Plan{
+			Rate: 1, Retries: 1000, Backoff: time.Second, Patience: 10 * time.Second,
+			Operation: func(context.Context, load.Arrival) load.Verdict {
+				attempts++
+				return load.Verdict{Failure: &load.Failure{Kind: load.Refused, Retryable: true}}
+			},
+		}, "all")
+		time.Sleep(500 * time.Millisecond)
+		report := run.Stop()
+		require.EqualValues(t, 1, report.Failures())
+		require.Equal(t, 12, attempts, "one a second, the last when its patience was over")
+	})
+}
+
+func TestEndLetsWhatIsUnderWayGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run := load.Start(t.Context(), load.Plan{
+			Rate: 1,
+			Operation: func(context.Context, load.Arrival) load.Verdict {
+				time.Sleep(5 * time.Second)
+				return load.Verdict{}
+			},
+		}, "all")
+		time.Sleep(500 * time.Millisecond)
+		run.End()
+		time.Sleep(3 * time.Second)
+		require.Equal(t, load.Progress{Sent: 1, Outstanding: 1}, run.Progress())
+		require.EqualValues(t, 1, run.Stop().Sent())
+	})
+}

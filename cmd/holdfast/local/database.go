@@ -24,8 +24,9 @@ type Postgres struct {
 	// Address is where it listens.
 	Address string
 
-	url  string
-	stop func(ctx context.Context) error
+	url    string
+	server *embedded.Server // nil if it was not started here
+	stop   func(ctx context.Context) error
 }
 
 // PostgresOptions say which server to use.
@@ -51,7 +52,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 		if err != nil {
 			return nil, err
 		}
-		p = &Postgres{Source: "started here", url: server.URL(), stop: server.Stop}
+		p = &Postgres{Source: "started here", url: server.URL(), server: server, stop: server.Stop}
 	}
 	config, err := pgx.ParseConfig(p.url)
 	if err != nil { // its text is not repeated: it holds a password
@@ -65,6 +66,25 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 
 // Stop stops the server if it was started here.
 func (p *Postgres) Stop(ctx context.Context) error { return p.stop(ctx) }
+
+// errNotOurs says that a server was not started here.
+var errNotOurs = errors.New("this Postgres was not started here")
+
+// Crash stops a server that was started here at once, as a power cut would.
+func (p *Postgres) Crash(ctx context.Context) error {
+	if p.server == nil {
+		return errNotOurs
+	}
+	return p.server.Crash(ctx)
+}
+
+// Resume starts it again, on the same port.
+func (p *Postgres) Resume(ctx context.Context) error {
+	if p.server == nil {
+		return errNotOurs
+	}
+	return p.server.Resume(ctx)
+}
 
 // Database is the connection string of one database on the server.
 func (p *Postgres) Database(name string) string { return postgres.WithDatabase(p.url, name) }

@@ -1,0 +1,89 @@
+package drill
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/test/invariants"
+	"github.com/holdfast-dev/holdfast/test/load"
+)
+
+// How clients of a platform that is being broken try again. They outlast every
+// fault, and the lease of whoever died with their request.
+const (
+	patienceOfAttempt = 3 * time.Second
+	patienceInAll     = 30 * time.Second
+	retriesOfClient   = 150 // more than fit into it
+	pauseOfClient     = 200 * time.Millisecond
+)
+
+// recovery is how long connections may take to be made again, and a breaker that
+// has opened to close.
+const recovery = 7 * time.Second
+
+// endure breaks a platform under the load of clients that try again with the same
+// key, and judges what became of their orders: each must be placed in the end,
+// once.
+func (s *stage) endure(ctx context.Context, drill string, o Options, do func(context.Context, *load.Run) error) (*Verdict, error) {
+	began := time.Now()
+	defer s.close(ctx)
+	if err := s.set(ctx, &o); err != nil {
+		return nil, err
+	}
+	shopper, err := s.shopper(o.Seed, everyWay)
+	if err != nil {
+		return nil, err
+	}
+
+	v := newVerdict(drill, o)
+	s.progress("load: %g requests a second; clients try again with the same key", o.Rate)
+	run := load.Start(ctx, load.Plan{
+		Rate: o.Rate, Operation: shopper.visit,
+		Timeout: patienceOfAttempt, Patience: patienceInAll, Retries: retriesOfClient, Backoff: pauseOfClient,
+	}, "before")
+	err = pause(ctx, o.Quiet)
+	if err == nil {
+		run.Phase("during")
+		err = do(ctx, run)
+	}
+	if err == nil {
+		run.Phase("recovering")
+		err = pause(ctx, recovery)
+	}
+	if err == nil {
+		run.Phase("after")
+		err = pause(ctx, o.Quiet)
+	}
+	v.add("", run.Stop())
+	if err != nil {
+		return nil, err
+	}
+
+	s.progress("waiting until everything is decided, then checking the invariants")
+	audit, err := s.audit(ctx, shopper.history())
+	if err != nil {
+		return nil, err
+	}
+	v.judgeEndurance(shopper.history())
+	v.audited(audit)
+	return v.settle(time.Since(began)), nil
+}
+
+func (v *Verdict) judgeEndurance(history []invariants.Attempt) {
+	var failed int64
+	for _, p := range v.Phases {
+		failed += p.Failed
+	}
+	v.must("every order is placed in the end", failed == 0, "%d of %d were not", failed, v.Sent)
+	during, after := v.phase("", "during"), v.phase("", "after")
+	v.must("the faults were felt", during.Retried > 0, "%d attempts failed", during.Retried)
+	v.must("they leave nothing behind: after them no attempt fails", after.Retried == 0 && after.Failed == 0, "%d did", after.Retried+after.Failed)
+	untyped := 0
+	for _, a := range history {
+		if a.Failure != "" && a.Refusal == "" && (strings.HasPrefix(a.Failure, "grpc ") || strings.HasPrefix(a.Failure, "http ")) {
+			untyped++
+		}
+	}
+	v.must("every refusal has a reason", untyped == 0, "%d have none", untyped)
+}
