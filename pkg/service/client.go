@@ -16,13 +16,6 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 )
 
-// clientConfig spreads calls over all addresses of a name and leaves out those
-// that say they are draining. It watches "", never a dependency of theirs.
-const clientConfig = `{
-	"loadBalancingConfig": [{"round_robin": {}}],
-	"healthCheckConfig": {"serviceName": ""}
-}`
-
 // Dial returns a connection to another service, such as "dns:///payments:9090".
 // It connects in the background and for as long as it lives.
 //
@@ -32,7 +25,7 @@ const clientConfig = `{
 func Dial(target string, dependency *resilience.Dependency, token string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	all := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(clientConfig),
+		grpc.WithDefaultServiceConfig(serviceConfig(balancing)),
 		grpc.WithDisableServiceConfig(), // a TXT record must not change how we call
 		// One layer retries, and it is pkg/resilience. What gRPC repeats by itself,
 		// because no server has seen it, stays.

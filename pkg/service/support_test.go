@@ -47,6 +47,9 @@ type shop struct {
 	calls  atomic.Int64
 	worked workLog
 	ids    func(string) // called with the id of each order asked for
+	// refuse is what every order asked for is answered with, if it is set.
+	refuse  atomic.Pointer[apierror.Error]
+	refused atomic.Int64
 }
 
 // Ids that the shop answers in a special way.
@@ -68,6 +71,10 @@ func (s *shop) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*orde
 	s.calls.Add(1)
 	if s.ids != nil {
 		s.ids(r.GetId())
+	}
+	if refusal := s.refuse.Load(); refusal != nil {
+		s.refused.Add(1)
+		return nil, refusal
 	}
 	switch r.GetId() {
 	case orderPanics:
@@ -221,12 +228,18 @@ func start(t *testing.T, def Definition, changes ...string) *instance {
 // launch is start for tests that look at how the service ends.
 func launch(t *testing.T, def Definition, changes ...string) *instance {
 	t.Helper()
+	return launchWith(t, def, nil, changes...)
+}
+
+// launchWith is launch with what only a test may ask for.
+func launchWith(t *testing.T, def Definition, options []Option, changes ...string) *instance {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	i := &instance{t: t, logs: &logtest.Buffer{}, stop: stop, done: make(chan error, 1)}
 	ready := make(chan Addresses, 1)
 	go func() {
-		i.done <- Run(ctx, def, nil, io.Discard, WithEnvironment(environment(changes...)), WithLogs(i.logs),
-			WithReady(func(a Addresses) { ready <- a }))
+		i.done <- Run(ctx, def, nil, io.Discard, append(options, WithEnvironment(environment(changes...)), WithLogs(i.logs),
+			WithReady(func(a Addresses) { ready <- a }))...)
 	}()
 	t.Cleanup(func() { _ = i.drain() })
 	select {
