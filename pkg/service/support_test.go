@@ -27,7 +27,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
-	_ "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1" // orders call payments, and policies look there
+	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 )
 
 // TestMain makes the test binary a service binary when it is told to be one:
@@ -50,6 +50,8 @@ type shop struct {
 	// refuse is what every order asked for is answered with, if it is set.
 	refuse  atomic.Pointer[apierror.Error]
 	refused atomic.Int64
+	// payments is asked for orderPaid, if it is set.
+	payments paymentsv1.PaymentsServiceClient
 }
 
 // Ids that the shop answers in a special way.
@@ -61,6 +63,7 @@ const (
 	orderSecret = "0192d3c0-0000-7000-8000-000000000005" // fails with what must not leak
 	orderBrief  = "0192d3c0-0000-7000-8000-000000000006" // takes a few milliseconds
 	orderDeaf   = "0192d3c0-0000-7000-8000-000000000007" // takes longer than anybody waits
+	orderPaid   = "0192d3c0-0000-7000-8000-000000000008" // takes an answer of payments
 )
 
 const slowAnswer = 700 * time.Millisecond
@@ -90,6 +93,10 @@ func (s *shop) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*orde
 		return nil, ctx.Err()
 	case orderDeaf:
 		time.Sleep(time.Minute) // deaf on purpose: nothing it could await ends it
+	case orderPaid:
+		if _, err := s.payments.GetPayment(ctx, &paymentsv1.GetPaymentRequest{Id: r.GetId()}); err != nil {
+			return nil, err
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
