@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // the client's side of health checks; without it the service config below does nothing
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
@@ -23,6 +22,7 @@ import (
 // Token is this service's own credential; auth.ActAs says in whose name it
 // calls. Both may be left out. Traces go along, one for each attempt.
 func Dial(target string, dependency *resilience.Dependency, token string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	pings, _ := agreed(pingEvery)
 	all := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(serviceConfig(balancing)),
@@ -36,8 +36,7 @@ func Dial(target string, dependency *resilience.Dependency, token string, opts .
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 2 * time.Second,
 		}),
-		// Not more often than the server's enforcement allows.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.WithKeepaliveParams(pings),
 		// Outermost: all of it is time spent waiting for somebody else.
 		grpc.WithChainUnaryInterceptor(shed.UnaryClientInterceptor()),
 	}
