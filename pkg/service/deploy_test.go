@@ -41,18 +41,21 @@ const (
 	breakerOpened  = "from=closed to=open"
 )
 
-// busy is a load of short calls, and of some that are always in flight.
-func busy(f *fleet, dependency *resilience.Dependency) *load {
-	conn, l := f.dial(dependency), newLoad()
-	for range 6 {
-		l.run(ordinary(conn))
-	}
-	client := ordersv1.NewOrdersServiceClient(conn)
-	for range 6 {
-		l.run(func(ctx context.Context) error {
-			_, err := client.GetOrder(ctx, &ordersv1.GetOrderRequest{Id: orderSlow})
-			return err
-		})
+// steady is a load of short calls, and of some that are always in flight. It leaves
+// the machine time to spare: a call that runs out of it says nothing about a deploy.
+func steady(f *fleet, dependency *resilience.Dependency) *load {
+	client, l := ordersv1.NewOrdersServiceClient(f.dial(dependency)), newLoad()
+	for _, of := range []struct {
+		id    string
+		pause time.Duration
+	}{{orderBrief, 15 * time.Millisecond}, {orderCalm, 0}} {
+		for range 5 {
+			l.run(func(ctx context.Context) error {
+				_, err := client.GetOrder(ctx, &ordersv1.GetOrderRequest{Id: of.id})
+				wait(ctx, of.pause)
+				return err
+			})
+		}
 	}
 	return l
 }
@@ -62,12 +65,12 @@ func busy(f *fleet, dependency *resilience.Dependency) *load {
 func TestARollingDeployTripsNoBreaker(t *testing.T) {
 	f := newFleet(t, 3)
 	dependency, logs := jumpy(t)
-	l := busy(f, dependency)
+	l := steady(f, dependency)
 	for _, old := range f.replicas() {
 		eventually(t, func() bool { return old.shop.calls.Load() > 20 }, "it is called")
 		fresh, err := f.replace(old)
 		require.NoError(t, err, old.logs)
-		eventually(t, func() bool { return fresh.shop.calls.Load() > 50 }, "the new replica is found")
+		eventually(t, func() bool { return fresh.shop.calls.Load() > 20 }, "the new replica is found")
 	}
 	failures, problem := l.end()
 	require.Zero(t, failures, "of %d calls: %v", l.calls.Load(), problem)
@@ -80,7 +83,7 @@ func TestARollingDeployTripsNoBreaker(t *testing.T) {
 func TestADeployWithoutADrainOpensTheBreaker(t *testing.T) {
 	f := newFleet(t, 3, WithSabotage(NoDrain))
 	dependency, logs := jumpy(t)
-	l := busy(f, dependency)
+	l := steady(f, dependency)
 	eventually(t, func() bool { return l.calls.Load() > 100 }, "load")
 	for _, old := range f.replicas() {
 		_, err := f.replace(old)
@@ -102,11 +105,7 @@ func startRefusing(t *testing.T) (*fleet, *load, *resilience.Dependency, *logtes
 	dependency, logs := jumpy(t, func(c *resilience.Config) {
 		c.MaxAttempts, c.RetryRatio, c.Backoff = 10, 1, time.Millisecond
 	})
-	conn, l := f.dial(dependency), newLoad()
-	for range 6 {
-		l.run(ordinary(conn))
-	}
-	return f, l, dependency, logs
+	return f, steady(f, dependency), dependency, logs
 }
 
 // TestAReplicaThatSaysItLeavesTripsNoBreaker: what it refuses is told by its
@@ -118,7 +117,7 @@ func TestAReplicaThatSaysItLeavesTripsNoBreaker(t *testing.T) {
 		eventually(t, func() bool { return old.shop.refused.Load() > 20 }, "it refuses what comes")
 		fresh, err := f.replace(old)
 		require.NoError(t, err, old.logs)
-		eventually(t, func() bool { return fresh.shop.calls.Load() > 50 }, "the new replica is found")
+		eventually(t, func() bool { return fresh.shop.calls.Load() > 20 }, "the new replica is found")
 	}
 	failures, problem := l.end()
 	require.Zero(t, failures, "of %d calls: %v", l.calls.Load(), problem)

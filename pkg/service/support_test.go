@@ -64,6 +64,7 @@ const (
 	orderBrief  = "0192d3c0-0000-7000-8000-000000000006" // takes a few milliseconds
 	orderDeaf   = "0192d3c0-0000-7000-8000-000000000007" // takes longer than anybody waits
 	orderPaid   = "0192d3c0-0000-7000-8000-000000000008" // takes an answer of payments
+	orderCalm   = "0192d3c0-0000-7000-8000-000000000009" // takes long enough to be in flight, and far less than the method may
 )
 
 const slowAnswer = 700 * time.Millisecond
@@ -88,6 +89,8 @@ func (s *shop) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*orde
 		wait(ctx, slowAnswer)
 	case orderBrief:
 		wait(ctx, 5*time.Millisecond)
+	case orderCalm:
+		wait(ctx, 150*time.Millisecond)
 	case orderStuck:
 		<-ctx.Done()
 		return nil, ctx.Err()
