@@ -56,6 +56,8 @@ endif
 	$(GO) test $(DEVELOPMENT) $(RACE) $(TESTFLAGS) ./...
 # What production has in place of fault injection: nothing, and that it says so.
 	$(GO) test $(RACE) -run WithoutFaultInjection $(TESTFLAGS) ./pkg/faults ./pkg/service
+# What a build with outlier ejection has, and that a deploy is with it what it is without.
+	$(GO) test -tags outlier $(RACE) -run 'Outlier|RollingDeploy' $(TESTFLAGS) ./pkg/service
 # These look at files outside their modules, which Go's test cache does not see.
 	cd test/deploy && $(GO) test -count=1 $(TESTFLAGS) ./...
 	cd tools && CGO_ENABLED=0 $(GO) test -count=1 $(TESTFLAGS) ./migrationlint
@@ -153,8 +155,8 @@ $(BUILD)/image.binpb:
 .PHONY: lint
 lint: $(BUILD)/image.binpb ## Lint Go, protos and scripts
 	$(TOOL) buf lint $(BUILD)/image.binpb --config proto/buf.yaml --path holdfast
-	$(TOOL) golangci-lint run --build-tags e2e,docker,faults,overload,drills ./...
-	$(TOOL) golangci-lint run ./pkg/faults ./pkg/service # without fault injection
+	$(TOOL) golangci-lint run --build-tags e2e,docker,faults,overload,outlier,drills ./...
+	$(TOOL) golangci-lint run ./pkg/faults ./pkg/service # without fault injection and outlier ejection
 	cd test/deploy && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
 	cd tools && CGO_ENABLED=0 $(GO) tool golangci-lint run --config ../.golangci.yml ./...
 	$(GO) tool -modfile=tools/actionlint/go.mod actionlint

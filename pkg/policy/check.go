@@ -56,6 +56,10 @@ func read(m protoreflect.MethodDescriptor) (Method, error) {
 	if strings.TrimSpace(method.Scope) == "" {
 		wrong("scope is missing: no method is open by omission")
 	}
+	var err error
+	if method.Deprecation, err = readDeprecation(option.GetDeprecation(), marked(m)); err != nil {
+		wrong("%w", err)
+	}
 	for _, call := range method.Calls {
 		if err := checkCall(method, call); err != nil {
 			wrong("%w", err)

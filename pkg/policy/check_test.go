@@ -27,6 +27,7 @@ type rpc struct {
 	name         string
 	policy       *policyv1.MethodPolicy
 	read, stream bool
+	deprecated   bool // for generators
 }
 
 // write is the policy of a write that works, changed by change.
@@ -51,6 +52,9 @@ func service(t *testing.T, rpcs ...rpc) protoreflect.ServiceDescriptor {
 		}
 		if r.read {
 			options.IdempotencyLevel = descriptorpb.MethodOptions_NO_SIDE_EFFECTS.Enum()
+		}
+		if r.deprecated {
+			options.Deprecated = proto.Bool(true)
 		}
 		described.Method = append(described.Method, &descriptorpb.MethodDescriptorProto{
 			Name: proto.String(r.name), InputType: proto.String(".test.v1.Message"), OutputType: proto.String(".test.v1.Message"),

@@ -7,12 +7,16 @@ import (
 )
 
 // UnaryServerInterceptor gives every call its method's timeout as deadline,
-// unless the client's is sooner, and puts the policy into the context.
+// unless the client's is sooner, puts the policy into the context, and has the
+// answer say if the method will go.
 func (s *Set) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		m, ok := s.methods[info.FullMethod]
 		if !ok {
 			return handler(ctx, req)
+		}
+		if m.Deprecation != nil {
+			_ = grpc.SetTrailer(ctx, m.Deprecation.trailer) // it fails only outside a call
 		}
 		// WithTimeout keeps the parent's deadline if that is sooner.
 		ctx, cancel := context.WithTimeout(context.WithValue(ctx, contextKey{}, m), m.Timeout)
@@ -21,13 +25,16 @@ func (s *Set) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
 	}
 }
 
-// StreamServerInterceptor puts the policy into the context of streams. They
-// have no deadline of ours.
+// StreamServerInterceptor does the same for streams, but for the deadline: they
+// have none of ours.
 func (s *Set) StreamServerInterceptor() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		m, ok := s.methods[info.FullMethod]
 		if !ok {
 			return handler(srv, stream)
+		}
+		if m.Deprecation != nil {
+			stream.SetTrailer(m.Deprecation.trailer)
 		}
 		return handler(srv, &policyStream{stream, context.WithValue(stream.Context(), contextKey{}, m)})
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,6 +47,9 @@ What each RPC needs, as the option beside it in its proto says and every server 
 - **Timeout.** The longest a server works on one call. A client's deadline that is sooner holds.
 - **Criticality.** What an overloaded server gives up first: sheddable, sheddable plus, critical, critical plus.
 - **Scope.** What the API key must hold.
+
+A method that will go says so beside its name, and in every answer
+([how](guides/defensive-api-design.md#a-method-that-will-go)).
 `)
 	service := ""
 	for _, m := range set.All() {
@@ -54,10 +58,26 @@ What each RPC needs, as the option beside it in its proto says and every server 
 			service = owner
 			fmt.Fprintf(&b, "\n## %s\n\n| method | idempotency | timeout | criticality | scope | calls |\n| --- | --- | --- | --- | --- | --- |\n", owner)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | `%s` | %s |\n",
-			name, repeats(m), timeout(m), words(m.Criticality), m.Scope, calls(m))
+		fmt.Fprintf(&b, "| `%s`%s | %s | %s | %s | `%s` | %s |\n",
+			name, going(m), repeats(m), timeout(m), words(m.Criticality), m.Scope, calls(m))
 	}
 	return b.String()
+}
+
+// going says when a method goes, if it does.
+func going(m policy.Method) string {
+	d := m.Deprecation
+	if d == nil {
+		return ""
+	}
+	text := " (deprecated since " + d.Since.Format(time.DateOnly)
+	if !d.Sunset.IsZero() {
+		text += ", gone from " + d.Sunset.Format(time.DateOnly)
+	}
+	if d.Link != "" {
+		text += ": [instead](" + d.Link + ")"
+	}
+	return text + ")"
 }
 
 func repeats(m policy.Method) string {

@@ -1,7 +1,7 @@
 // Package policy reads what each RPC needs from the option beside it in its
 // proto ([policyv1.MethodPolicy]), and enforces what can be enforced without
 // knowing the service: that every method has a policy that can work, and its
-// deadline. Authentication, idempotency and the gateway read the same [Set].
+// deadline, and that answers of a method that will go say so. Authentication, idempotency and the gateway read the same [Set].
 package policy
 
 import (
@@ -39,6 +39,8 @@ type Method struct {
 	Scope string
 	// Calls names the RPCs that this one calls before it answers.
 	Calls []string
+	// Deprecation is set if the method will go.
+	Deprecation *Deprecation
 }
 
 // NeedsKey says whether a request must carry an idempotency key.

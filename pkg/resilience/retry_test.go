@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -352,11 +353,13 @@ func TestAnAnswerSaysHowManyAttemptsItTook(t *testing.T) {
 	require.Empty(t, trailer.Get(pushbackTrailer), "it succeeded")
 }
 
-// TestAFallbackAnswersForWhatHasFailed.
+// TestAFallbackAnswersForWhatHasFailed for good, and for nothing else.
 func TestAFallbackAnswersForWhatHasFailed(t *testing.T) {
 	p := &peer{answer: unavailable}
 	client, _ := p.client(t, quick())
+	asked := 0
 	yesterday := Fallback(func(_ context.Context, into any, err error) error {
+		asked++
 		require.Equal(t, codes.Unavailable, status.Code(err))
 		into.(*paymentsv1.GetPaymentResponse).Payment = &paymentsv1.Payment{Id: "yesterday's"}
 		return nil
@@ -365,4 +368,35 @@ func TestAFallbackAnswersForWhatHasFailed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "yesterday's", answer.GetPayment().GetId())
 	require.EqualValues(t, 3, p.seen.Load(), "after the last attempt")
+	require.Equal(t, 1, asked)
+
+	t.Run("without one, the call fails", func(t *testing.T) {
+		require.Equal(t, codes.Unavailable, status.Code(get(t.Context(), client)))
+	})
+	t.Run("one that has nothing to give says why", func(t *testing.T) {
+		nothing := errors.New("no value of yesterday")
+		_, err := client.GetPayment(t.Context(), &paymentsv1.GetPaymentRequest{},
+			Fallback(func(context.Context, any, error) error { return nothing }))
+		require.ErrorIs(t, err, nothing)
+	})
+	t.Run("an answer is not replaced", func(t *testing.T) {
+		well, _ := (&peer{}).client(t, quick())
+		answer, err := well.GetPayment(t.Context(), &paymentsv1.GetPaymentRequest{Id: "today's"}, yesterday)
+		require.NoError(t, err)
+		require.Equal(t, "today's", answer.GetPayment().GetId())
+		require.Equal(t, 1, asked)
+	})
+}
+
+// TestAFallbackAnswersForWhatIsNotEvenCalled: an open breaker is what it is for.
+func TestAFallbackAnswersForWhatIsNotEvenCalled(t *testing.T) {
+	p := &peer{}
+	client, d := p.client(t, quick())
+	d.breaker.force(forcedOpen)
+	_, err := client.GetPayment(t.Context(), &paymentsv1.GetPaymentRequest{}, Fallback(func(_ context.Context, _ any, err error) error {
+		require.Equal(t, apierror.ReasonBreakerOpen, reason(err))
+		return nil
+	}))
+	require.NoError(t, err)
+	require.Zero(t, p.seen.Load())
 }

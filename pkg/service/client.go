@@ -9,19 +9,11 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // the client's side of health checks; without it the service config below does nothing
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 )
-
-// clientConfig spreads calls over all addresses of a name and leaves out those
-// that say they are draining. It watches "", never a dependency of theirs.
-const clientConfig = `{
-	"loadBalancingConfig": [{"round_robin": {}}],
-	"healthCheckConfig": {"serviceName": ""}
-}`
 
 // Dial returns a connection to another service, such as "dns:///payments:9090".
 // It connects in the background and for as long as it lives.
@@ -30,9 +22,10 @@ const clientConfig = `{
 // Token is this service's own credential; auth.ActAs says in whose name it
 // calls. Both may be left out. Traces go along, one for each attempt.
 func Dial(target string, dependency *resilience.Dependency, token string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	pings, _ := agreed(pingEvery)
 	all := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(clientConfig),
+		grpc.WithDefaultServiceConfig(serviceConfig(balancing)),
 		grpc.WithDisableServiceConfig(), // a TXT record must not change how we call
 		// One layer retries, and it is pkg/resilience. What gRPC repeats by itself,
 		// because no server has seen it, stays.
@@ -43,8 +36,7 @@ func Dial(target string, dependency *resilience.Dependency, token string, opts .
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 2 * time.Second,
 		}),
-		// Not more often than the server's enforcement allows.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.WithKeepaliveParams(pings),
 		// Outermost: all of it is time spent waiting for somebody else.
 		grpc.WithChainUnaryInterceptor(shed.UnaryClientInterceptor()),
 	}

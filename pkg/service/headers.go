@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/policy"
 	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 )
@@ -51,7 +52,7 @@ func noTrailers(string) (string, bool) { return "", false }
 
 // headersFromTrailers sets the headers that say what the trailers of a call did:
 // whether its answer was replayed, how many attempts the calls made for it took,
-// and what is left of a limit.
+// what is left of a limit, and whether the method will go.
 func headersFromTrailers(ctx context.Context, w http.ResponseWriter) {
 	md, ok := runtime.ServerMetadataFromContext(ctx)
 	if !ok {
@@ -64,6 +65,7 @@ func headersFromTrailers(ctx context.Context, w http.ResponseWriter) {
 		w.Header().Set(headerReplayed, values[0])
 	}
 	ratelimit.HeadersFrom(md.TrailerMD, w.Header())
+	policy.HeadersFrom(md.TrailerMD, w.Header())
 }
 
 // cleanHeaders puts request headers into the form that gRPC metadata has, and

@@ -39,6 +39,7 @@ func (b blueprint) buildFor(draining <-chan struct{}) *grpc.Server {
 // build returns a server that is not serving yet. Draining gives the channel
 // that ends its streams.
 func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
+	_, pings := agreed(pingEvery)
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(decodingCodec{idempotency.Codec(), b.cfg.MaxMessage}),
 		grpc.StatsHandler(b.stats),
@@ -64,7 +65,7 @@ func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
 			Time:                  30 * time.Second,
 			Timeout:               10 * time.Second,
 		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(pings),
 	)
 	for _, api := range b.apis {
 		api.Register(arrivals{s})

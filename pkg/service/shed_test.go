@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,13 +18,17 @@ import (
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 )
 
+// roomForOne are the settings of a service that works on one call, and lets none
+// wait.
+func roomForOne() []string {
+	return []string{"HOLDFAST_SHED_MIN", "1", "HOLDFAST_SHED_INITIAL", "1", "HOLDFAST_SHED_MAX", "1", "HOLDFAST_SHED_MAX_WAIT", "0s"}
+}
+
 // full starts a service with room for one call, and takes it. What it returns
 // makes room again.
-func full(t *testing.T, changes ...string) (*instance, func()) {
+func full(t *testing.T) (*instance, func()) {
 	t.Helper()
-	i := start(t, definition(&shop{}), append([]string{
-		"HOLDFAST_SHED_MIN", "1", "HOLDFAST_SHED_INITIAL", "1", "HOLDFAST_SHED_MAX", "1", "HOLDFAST_SHED_MAX_WAIT", "0s",
-	}, changes...)...)
+	i := start(t, definition(&shop{}), roomForOne()...)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	client := i.client()
@@ -101,15 +106,33 @@ func TestAnOverloadedServiceShedsAndStaysVisible(t *testing.T) {
 	eventually(t, func() bool { return ask() == nil }, "there is room again")
 }
 
+// TestSheddingCanBeTurnedOff: with settings that leave room for one call, any
+// number are let in. That the same settings refuse the second is what
+// TestAnOverloadedServiceShedsAndStaysVisible begins with.
 func TestSheddingCanBeTurnedOff(t *testing.T) {
-	i, release := full(t, "HOLDFAST_SHED_ENABLED", "false")
-	defer release()
+	var inside atomic.Int64
+	s := &shop{ids: func(id string) {
+		if id == orderStuck {
+			inside.Add(1)
+		}
+	}}
+	i := start(t, definition(s), append(roomForOne(), "HOLDFAST_SHED_ENABLED", "false")...)
 	client := i.client()
+	ctx, cancel := context.WithCancel(t.Context())
+	var stuck sync.WaitGroup
+	defer stuck.Wait()
+	defer cancel()
+	const calls = 5
+	for range calls {
+		stuck.Go(func() { _, _ = client.GetOrder(ctx, &ordersv1.GetOrderRequest{Id: orderStuck}) })
+	}
+	eventually(t, func() bool { return inside.Load() == calls }, "all are let in")
 	for range 20 {
 		_, err := client.GetOrder(t.Context(), &ordersv1.GetOrderRequest{Id: orderFine})
 		require.NoError(t, err)
 	}
 	require.NotContains(t, get(t, i.Probe, "/statusz").body, `"shedding"`)
+	require.NotContains(t, get(t, i.Probe, "/metrics").body, "holdfast_shed_limit")
 }
 
 func TestSheddingIsToldAllThatIsWrongAtOnce(t *testing.T) {

@@ -27,7 +27,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/telemetry/logtest"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
-	_ "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1" // orders call payments, and policies look there
+	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 )
 
 // TestMain makes the test binary a service binary when it is told to be one:
@@ -47,6 +47,11 @@ type shop struct {
 	calls  atomic.Int64
 	worked workLog
 	ids    func(string) // called with the id of each order asked for
+	// refuse is what every order asked for is answered with, if it is set.
+	refuse  atomic.Pointer[apierror.Error]
+	refused atomic.Int64
+	// payments is asked for orderPaid, if it is set.
+	payments paymentsv1.PaymentsServiceClient
 }
 
 // Ids that the shop answers in a special way.
@@ -58,6 +63,8 @@ const (
 	orderSecret = "0192d3c0-0000-7000-8000-000000000005" // fails with what must not leak
 	orderBrief  = "0192d3c0-0000-7000-8000-000000000006" // takes a few milliseconds
 	orderDeaf   = "0192d3c0-0000-7000-8000-000000000007" // takes longer than anybody waits
+	orderPaid   = "0192d3c0-0000-7000-8000-000000000008" // takes an answer of payments
+	orderCalm   = "0192d3c0-0000-7000-8000-000000000009" // takes long enough to be in flight, and far less than the method may
 )
 
 const slowAnswer = 700 * time.Millisecond
@@ -69,6 +76,10 @@ func (s *shop) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*orde
 	if s.ids != nil {
 		s.ids(r.GetId())
 	}
+	if refusal := s.refuse.Load(); refusal != nil {
+		s.refused.Add(1)
+		return nil, refusal
+	}
 	switch r.GetId() {
 	case orderPanics:
 		panic("a bug at /srv/orders.go:7")
@@ -78,11 +89,17 @@ func (s *shop) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*orde
 		wait(ctx, slowAnswer)
 	case orderBrief:
 		wait(ctx, 5*time.Millisecond)
+	case orderCalm:
+		wait(ctx, 150*time.Millisecond)
 	case orderStuck:
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case orderDeaf:
 		time.Sleep(time.Minute) // deaf on purpose: nothing it could await ends it
+	case orderPaid:
+		if _, err := s.payments.GetPayment(ctx, &paymentsv1.GetPaymentRequest{Id: r.GetId()}); err != nil {
+			return nil, err
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -221,12 +238,18 @@ func start(t *testing.T, def Definition, changes ...string) *instance {
 // launch is start for tests that look at how the service ends.
 func launch(t *testing.T, def Definition, changes ...string) *instance {
 	t.Helper()
+	return launchWith(t, def, nil, changes...)
+}
+
+// launchWith is launch with what only a test may ask for.
+func launchWith(t *testing.T, def Definition, options []Option, changes ...string) *instance {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	i := &instance{t: t, logs: &logtest.Buffer{}, stop: stop, done: make(chan error, 1)}
 	ready := make(chan Addresses, 1)
 	go func() {
-		i.done <- Run(ctx, def, nil, io.Discard, WithEnvironment(environment(changes...)), WithLogs(i.logs),
-			WithReady(func(a Addresses) { ready <- a }))
+		i.done <- Run(ctx, def, nil, io.Discard, append(options, WithEnvironment(environment(changes...)), WithLogs(i.logs),
+			WithReady(func(a Addresses) { ready <- a }))...)
 	}()
 	t.Cleanup(func() { _ = i.drain() })
 	select {

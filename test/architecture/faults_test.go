@@ -31,6 +31,22 @@ func TestAProductionBinaryCannotInjectFaults(t *testing.T) {
 	require.Greater(t, len(all), 10_000, "that is no list of all functions")
 	require.Contains(t, all, "main.main")
 	require.Empty(t, injecting(t, all))
+	// All of xDS would come with it: docs/guides/circuit-breakers.md.
+	require.False(t, slices.ContainsFunc(all, func(name string) bool { return strings.HasPrefix(name, "google.golang.org/grpc/xds") }),
+		"outlier ejection is for those who ask for it")
+}
+
+// TestNothingElseIsAskedIntoAnImage: the one tag that the script takes is no way in
+// for another.
+func TestNothingElseIsAskedIntoAnImage(t *testing.T) {
+	for _, tags := range []string{"faults", "outlier,faults", "outlier faults", "e2e"} {
+		command := exec.CommandContext(t.Context(), "deploy/images/compile", "orders", filepath.Join(t.TempDir(), "orders"))
+		command.Dir = "../.."
+		command.Env = append(os.Environ(), "VERSION=test", "COMMIT=test", "HOLDFAST_TAGS="+tags)
+		said, err := command.CombinedOutput()
+		require.Error(t, err, tags)
+		require.Contains(t, string(said), "HOLDFAST_TAGS is "+tags)
+	}
 }
 
 // TestADevelopmentBinaryCan is the control: the same look finds the injector

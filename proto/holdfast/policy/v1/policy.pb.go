@@ -162,7 +162,10 @@ type MethodPolicy struct {
 	// Full names of the RPCs that this method calls before it answers, such as
 	// `holdfast.payments.v1.PaymentsService.ChargePayment`. Their timeouts must
 	// be shorter than this method's; checked at start-up.
-	Calls         []string `protobuf:"bytes,5,rep,name=calls,proto3" json:"calls,omitempty"`
+	Calls []string `protobuf:"bytes,5,rep,name=calls,proto3" json:"calls,omitempty"`
+	// Set on a method that will go, together with `option deprecated = true`, which
+	// is what generators of clients look at. Every answer then says so.
+	Deprecation   *Deprecation `protobuf:"bytes,6,opt,name=deprecation,proto3" json:"deprecation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +235,79 @@ func (x *MethodPolicy) GetCalls() []string {
 	return nil
 }
 
+func (x *MethodPolicy) GetDeprecation() *Deprecation {
+	if x != nil {
+		return x.Deprecation
+	}
+	return nil
+}
+
+// Deprecation says since when a method should not be used, and until when it will
+// be there. Days are written `2027-01-31` and begin at midnight UTC.
+type Deprecation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first day on which it should not be used; it may lie ahead. Required.
+	Since string `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// The first day on which it may be gone, not before `since`. Left out while that
+	// is not decided.
+	Sunset string `protobuf:"bytes,2,opt,name=sunset,proto3" json:"sunset,omitempty"`
+	// Where to read what to use in its place, an https URL. Optional.
+	Link          string `protobuf:"bytes,3,opt,name=link,proto3" json:"link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deprecation) Reset() {
+	*x = Deprecation{}
+	mi := &file_holdfast_policy_v1_policy_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deprecation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deprecation) ProtoMessage() {}
+
+func (x *Deprecation) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_policy_v1_policy_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deprecation.ProtoReflect.Descriptor instead.
+func (*Deprecation) Descriptor() ([]byte, []int) {
+	return file_holdfast_policy_v1_policy_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Deprecation) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+func (x *Deprecation) GetSunset() string {
+	if x != nil {
+		return x.Sunset
+	}
+	return ""
+}
+
+func (x *Deprecation) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
 var file_holdfast_policy_v1_policy_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -255,13 +331,18 @@ var File_holdfast_policy_v1_policy_proto protoreflect.FileDescriptor
 
 const file_holdfast_policy_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x1fholdfast/policy/v1/policy.proto\x12\x12holdfast.policy.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf5\x01\n" +
+	"\x1fholdfast/policy/v1/policy.proto\x12\x12holdfast.policy.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb8\x02\n" +
 	"\fMethodPolicy\x12A\n" +
 	"\vidempotency\x18\x01 \x01(\x0e2\x1f.holdfast.policy.v1.IdempotencyR\vidempotency\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12A\n" +
 	"\vcriticality\x18\x03 \x01(\x0e2\x1f.holdfast.policy.v1.CriticalityR\vcriticality\x12\x14\n" +
 	"\x05scope\x18\x04 \x01(\tR\x05scope\x12\x14\n" +
-	"\x05calls\x18\x05 \x03(\tR\x05calls*a\n" +
+	"\x05calls\x18\x05 \x03(\tR\x05calls\x12A\n" +
+	"\vdeprecation\x18\x06 \x01(\v2\x1f.holdfast.policy.v1.DeprecationR\vdeprecation\"O\n" +
+	"\vDeprecation\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\tR\x05since\x12\x16\n" +
+	"\x06sunset\x18\x02 \x01(\tR\x06sunset\x12\x12\n" +
+	"\x04link\x18\x03 \x01(\tR\x04link*a\n" +
 	"\vIdempotency\x12\x1b\n" +
 	"\x17IDEMPOTENCY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18IDEMPOTENCY_KEY_REQUIRED\x10\x01\x12\x17\n" +
@@ -287,25 +368,27 @@ func file_holdfast_policy_v1_policy_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_policy_v1_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_holdfast_policy_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_holdfast_policy_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_holdfast_policy_v1_policy_proto_goTypes = []any{
 	(Idempotency)(0),                   // 0: holdfast.policy.v1.Idempotency
 	(Criticality)(0),                   // 1: holdfast.policy.v1.Criticality
 	(*MethodPolicy)(nil),               // 2: holdfast.policy.v1.MethodPolicy
-	(*durationpb.Duration)(nil),        // 3: google.protobuf.Duration
-	(*descriptorpb.MethodOptions)(nil), // 4: google.protobuf.MethodOptions
+	(*Deprecation)(nil),                // 3: holdfast.policy.v1.Deprecation
+	(*durationpb.Duration)(nil),        // 4: google.protobuf.Duration
+	(*descriptorpb.MethodOptions)(nil), // 5: google.protobuf.MethodOptions
 }
 var file_holdfast_policy_v1_policy_proto_depIdxs = []int32{
 	0, // 0: holdfast.policy.v1.MethodPolicy.idempotency:type_name -> holdfast.policy.v1.Idempotency
-	3, // 1: holdfast.policy.v1.MethodPolicy.timeout:type_name -> google.protobuf.Duration
+	4, // 1: holdfast.policy.v1.MethodPolicy.timeout:type_name -> google.protobuf.Duration
 	1, // 2: holdfast.policy.v1.MethodPolicy.criticality:type_name -> holdfast.policy.v1.Criticality
-	4, // 3: holdfast.policy.v1.method:extendee -> google.protobuf.MethodOptions
-	2, // 4: holdfast.policy.v1.method:type_name -> holdfast.policy.v1.MethodPolicy
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	4, // [4:5] is the sub-list for extension type_name
-	3, // [3:4] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 3: holdfast.policy.v1.MethodPolicy.deprecation:type_name -> holdfast.policy.v1.Deprecation
+	5, // 4: holdfast.policy.v1.method:extendee -> google.protobuf.MethodOptions
+	2, // 5: holdfast.policy.v1.method:type_name -> holdfast.policy.v1.MethodPolicy
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	5, // [5:6] is the sub-list for extension type_name
+	4, // [4:5] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_policy_v1_policy_proto_init() }
@@ -319,7 +402,7 @@ func file_holdfast_policy_v1_policy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_policy_v1_policy_proto_rawDesc), len(file_holdfast_policy_v1_policy_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 1,
 			NumServices:   0,
 		},

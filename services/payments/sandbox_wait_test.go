@@ -1,0 +1,70 @@
+package payments
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-dev/holdfast/pkg/policy"
+	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
+	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
+)
+
+// TestWhoWaitsForTheProcessorIsNoLoad: of two calls there is room for one, and the
+// one that waits for the processor does not have it.
+func TestWhoWaitsForTheProcessorIsNoLoad(t *testing.T) {
+	t.Parallel()
+	policies, err := policy.Load(paymentsv1.File_holdfast_payments_v1_payments_proto.Services().Get(0))
+	require.NoError(t, err)
+	for name, operate := range map[string]func(context.Context, *SandboxProcessor) error{
+		"charge": func(ctx context.Context, p *SandboxProcessor) error {
+			_, err := p.Charge(ctx, "k1", card("pm_card_ok"))
+			return err
+		},
+		"lookup": func(ctx context.Context, p *SandboxProcessor) error {
+			_, err := p.Lookup(ctx, "k1")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked, release := make(chan struct{}), make(chan struct{})
+			slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				close(asked)
+				<-release
+				_, _ = io.WriteString(w, `{"status":"succeeded","charge":"ch_1","operations":[{"status":"succeeded"}]}`)
+			}))
+			defer slow.Close()
+			p, err := NewSandboxProcessor(slow.URL, time.Minute, time.Hour, nil)
+			require.NoError(t, err)
+			defer p.Close()
+			shedder := shed.New(shed.Config{Enabled: true, Min: 1, Initial: 1, Max: 1}, policies, slog.New(slog.DiscardHandler))
+			defer shedder.Close()
+			serve := func(work func(context.Context) error) error {
+				_, err := shed.UnaryServerInterceptor(shedder)(t.Context(), nil,
+					&grpc.UnaryServerInfo{FullMethod: paymentsv1.PaymentsService_ChargePayment_FullMethodName},
+					func(ctx context.Context, _ any) (any, error) { return nil, work(ctx) })
+				return err
+			}
+
+			waited := make(chan error, 1)
+			go func() { waited <- serve(func(ctx context.Context) error { return operate(ctx, p) }) }()
+			<-asked
+			another := serve(func(ctx context.Context) error {
+				// The control: a call that works has the place, and there is no other.
+				require.Error(t, serve(func(context.Context) error { return nil }))
+				return nil
+			})
+			close(release)
+			require.NoError(t, another)
+			require.NoError(t, <-waited)
+		})
+	}
+}
