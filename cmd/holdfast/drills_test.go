@@ -29,9 +29,19 @@ func brokenBy(t *testing.T, name string, sabotage drill.Sabotage, part string, a
 	require.Fail(t, "nothing is said about "+part)
 }
 
+// tooLate is how late a request may leave, in seconds. Where one left later the
+// machine was too busy to make the load, and what was judged is the machine.
+const tooLate = 0.2
+
+// holds holds a drill, which must pass; up to three times, if it was the machine
+// that failed.
 func holds(t *testing.T, name string, args ...string) drill.Verdict {
 	t.Helper()
 	code, verdict := hold(t, name, args...)
+	for again := 0; again < 2 && !verdict.Passed && verdict.Late > tooLate; again++ {
+		t.Logf("a request left %.1f s late: the machine was too busy", verdict.Late)
+		code, verdict = hold(t, name, args...)
+	}
 	for _, c := range verdict.Checks {
 		require.True(t, c.Held, "%s: %s", c.Name, c.Found)
 	}
