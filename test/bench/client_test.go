@@ -23,12 +23,16 @@ import (
 // BenchmarkClient measures what a unary call costs its client beyond the call.
 // It is made
 //
-//	timeout      with the method's timeout and nothing else: what the others add to
-//	gobreaker    and through sony/gobreaker: a circuit breaker, and nothing else
-//	failsafe     through failsafe-go's own gRPC interceptor, with retries, a
-//	             circuit breaker, a bulkhead and a timeout
-//	ours         through pkg/resilience, which has these, reads the method's policy,
-//	             keeps a retry budget, tells attempts, and measures
+//	timeout        with the method's timeout and nothing else: what the others add
+//	               to
+//	gobreaker      and through sony/gobreaker: a circuit breaker, and nothing else
+//	failsafe       through failsafe-go's own gRPC interceptor, with retries, a
+//	               circuit breaker, a bulkhead and a timeout, of which it does not
+//	               tell the server
+//	failsafe-told  the same with a deadline around it, which the server is told, as
+//	               it is by all others
+//	ours           through pkg/resilience, which has all these, reads the method's
+//	               policy, keeps a retry budget, tells attempts, and measures
 //
 // to nobody, where the transport is a function that returns, so that nothing but
 // the policies is measured; and over loopback, where ours also pays for what it
@@ -54,6 +58,7 @@ func BenchmarkClient(b *testing.B) {
 				through("timeout", withTimeout),
 				through("gobreaker", withGobreaker()),
 				through("failsafe", withFailsafe()),
+				through("failsafe-told", telling(withFailsafe())),
 				through(ours, newPayments(b).UnaryClientInterceptor()))
 		})
 	}
@@ -95,6 +100,15 @@ func withFailsafe() grpc.UnaryClientInterceptor {
 		bulkhead.New[any](uint(cfg.MaxConcurrent)),
 		timeout.New[any](getTimeout),
 	)
+}
+
+// telling gives what is inside a deadline, which gRPC tells the server.
+func telling(inside grpc.UnaryClientInterceptor) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		ctx, cancel := context.WithTimeout(ctx, getTimeout)
+		defer cancel()
+		return inside(ctx, method, request, reply, conn, invoker, opts...)
+	}
 }
 
 // newPayments is the dependency that orders have, in a process that measures.
