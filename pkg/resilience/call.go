@@ -32,12 +32,12 @@ func (c *call) run(ctx context.Context) error {
 			panic(o.panicked) // where the caller can recover it
 		}
 		if o.err == nil {
-			c.meter.done(ctx, c.attempts, true)
+			c.meter.done(c.attempts, true)
 			c.chain.note(c.attempts, false)
 			return nil
 		}
 		if !c.again(ctx, o) {
-			c.meter.done(ctx, c.attempts, false)
+			c.meter.done(c.attempts, false)
 			// What could have been retried was not, or not with success. A layer
 			// above that did it now would multiply the load.
 			c.chain.note(c.attempts, o.retry || o.final)

@@ -43,7 +43,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		response, o := t.once(&c, request)
 		settled := o.err == nil && !o.retry && !o.final
 		if settled || !c.again(ctx, o) {
-			c.meter.done(ctx, c.attempts, o.err == nil && o.health != failing)
+			c.meter.done(c.attempts, o.err == nil && o.health != failing)
 			c.chain.note(c.attempts, !settled)
 			return response, o.err
 		}

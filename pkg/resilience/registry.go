@@ -117,15 +117,22 @@ const automaticStates = 3
 //	holdfast_bulkhead_in_flight{dependency}     calls in flight
 //	holdfast_bulkhead_max{dependency}           and how many there may be
 //	holdfast_retry_budget{dependency}           retries that could be paid for now
+//
+// and what each has counted of its calls and attempts.
 func (r *Registry) measure() (stop func() error) {
 	meter := otel.Meter("github.com/holdfast-dev/holdfast/pkg/resilience")
 	state, _ := meter.Int64ObservableGauge("holdfast_breaker_state", metric.WithDescription("1 for the state that the circuit breaker is in."))
 	inflight, _ := meter.Int64ObservableGauge("holdfast_bulkhead_in_flight", metric.WithDescription("Calls of the dependency in flight."))
 	most, _ := meter.Int64ObservableGauge("holdfast_bulkhead_max", metric.WithDescription("Calls of the dependency that may be in flight."))
 	left, _ := meter.Float64ObservableGauge("holdfast_retry_budget", metric.WithDescription("Retries that the budget could pay for now."))
+	calls, _ := meter.Int64ObservableCounter("holdfast_client_calls", metric.WithDescription("Calls of the dependency, however many attempts each took."))
+	attempts, _ := meter.Int64ObservableCounter("holdfast_client_attempts", metric.WithDescription("Attempts that calls of the dependency took."))
 	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		for _, s := range r.Status() {
-			of := attribute.String("dependency", s.Dependency)
+		for _, d := range r.all() {
+			s, of := d.Status(), attribute.String("dependency", d.name)
+			o.ObserveInt64(calls, d.meter.ok.Load(), metric.WithAttributes(of, attribute.String("outcome", "ok")))
+			o.ObserveInt64(calls, d.meter.failed.Load(), metric.WithAttributes(of, attribute.String("outcome", "error")))
+			o.ObserveInt64(attempts, d.meter.attempts.Load(), metric.WithAttributes(of))
 			for _, name := range breakerStates {
 				var is int64
 				if s.Breaker == name {
@@ -138,7 +145,7 @@ func (r *Registry) measure() (stop func() error) {
 			o.ObserveFloat64(left, s.RetriesLeft, metric.WithAttributes(of))
 		}
 		return nil
-	}, state, inflight, most, left)
+	}, state, inflight, most, left, calls, attempts)
 	if err != nil { // only for a name that breaks the rules
 		otel.Handle(err)
 		return func() error { return nil }

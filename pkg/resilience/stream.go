@@ -164,7 +164,7 @@ func (s *stream) deliver() {
 }
 
 func (s *stream) end(o outcome) {
-	s.meter.done(s.ctx, s.attempts, o.err == nil)
+	s.meter.done(s.attempts, o.err == nil)
 	s.chain.note(s.attempts, o.err != nil && (o.retry || o.final))
 }
 
