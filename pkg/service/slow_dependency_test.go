@@ -123,7 +123,7 @@ const (
 
 func (b *buyer) besiege(t *testing.T, callers int) *siege {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background()) // ends in the cleanup, which waits for the callers
 	transport := &http.Transport{MaxIdleConnsPerHost: callers}
 	s := &siege{grpc: b.dial(), client: &http.Client{Transport: transport}, stop: stop, reasons: map[apierror.Reason]int{}}
 	t.Cleanup(func() {

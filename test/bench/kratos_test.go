@@ -30,6 +30,7 @@ func serveKratos(tb testing.TB) (address string) {
 	tb.Helper()
 	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()),
 		sdkmetric.WithView(metrics.DefaultSecondsHistogramView(metrics.DefaultServerSecondsHistogramName)))
+	// The context of tb has ended when it is cleaned up, here and below.
 	tb.Cleanup(func() { require.NoError(tb, provider.Shutdown(context.Background())) })
 	meter := provider.Meter("kratos")
 	requests, err := metrics.DefaultRequestsCounter(meter, metrics.DefaultServerRequestsCounterName)
@@ -57,7 +58,7 @@ func serveWith(tb testing.TB, with ...middleware.Middleware) (address string) {
 	server := kratos.NewServer(kratos.Listener(listener), kratos.Middleware(with...))
 	ordersv1.RegisterOrdersServiceServer(server, trivial{})
 	done := make(chan error, 1)
-	go func() { done <- server.Start(context.Background()) }()
+	go func() { done <- server.Start(context.Background()) }() // it is stopped, not cancelled
 	tb.Cleanup(func() {
 		require.NoError(tb, server.Stop(context.Background()))
 		require.NoError(tb, <-done)

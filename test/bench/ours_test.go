@@ -25,7 +25,7 @@ func serveOurs(tb testing.TB) (address string) {
 			return service.API{Register: func(r grpc.ServiceRegistrar) { ordersv1.RegisterOrdersServiceServer(r, trivial{}) }}
 		}),
 	)}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background()) // ends in the cleanup, which waits for the drain
 	ready, done := make(chan service.Addresses, 1), make(chan error, 1)
 	go func() {
 		done <- service.Run(ctx, def, nil, io.Discard, service.WithEnvironment(environment), service.WithLogs(io.Discard),
@@ -65,6 +65,7 @@ var environment = map[string]string{
 func newUnusedStore(lifecycle fx.Lifecycle) (*idempotency.Store, error) {
 	cfg := idempotency.DefaultConfig()
 	cfg.Secrets = "v1:" + strings.Repeat("0f", 32)
+	// No context: a pool connects when it is used, and this one never is.
 	pool, err := pgxpool.New(context.Background(), "postgres://nobody@127.0.0.1:1/none")
 	if err != nil {
 		return nil, err

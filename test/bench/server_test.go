@@ -180,6 +180,7 @@ func newTelemetry(tb testing.TB) *telemetry.Telemetry {
 	tb.Helper()
 	t, err := telemetry.New(tb.Context(), telemetry.Config{Service: "trivial", Output: io.Discard})
 	require.NoError(tb, err)
+	// The context of tb has ended when it is cleaned up, here and below.
 	tb.Cleanup(func() { require.NoError(tb, t.Shutdown(context.Background())) })
 	return t
 }

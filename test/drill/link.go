@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -160,7 +161,7 @@ func deliver(to net.Conn, p parcel) error {
 		_, err := to.Write(p.bytes)
 		return err
 	}
-	if p.err != io.EOF { //nolint:errorlint // Read returns it as it is
+	if !errors.Is(p.err, io.EOF) {
 		return p.err
 	}
 	if tcp, ok := to.(*net.TCPConn); ok {

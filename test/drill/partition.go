@@ -93,7 +93,7 @@ func (s *stage) breakNetwork(ctx context.Context, o Options, run *load.Run) erro
 func withNewKeys(processor string) http.Handler {
 	target, err := url.Parse(processor)
 	if err != nil {
-		panic(err) // an address that we have made
+		panic(err) // the stage has made it of an address that it listens on
 	}
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -68,15 +69,13 @@ func Processor(ctx context.Context, o Options) (*Verdict, error) {
 	case NoCompleter:
 		s.settings = withoutCompleter
 	}
-	v, err := s.endure(ctx, ProcessorName, o, func(ctx context.Context, run *load.Run) error {
+	return s.endure(ctx, ProcessorName, o, func(ctx context.Context, run *load.Run) error {
 		order := rand.New(rand.NewPCG(o.Seed, 0)).Perm(len(troubles)) // reproducible on purpose
 		for _, n := range order {
 			progress := run.Progress()
 			s.progress("the processor %s (%d sent, %d failed)", troubles[n].name, progress.Sent, progress.Failed)
 			rule := map[string]any{"rate": partStruck}
-			for name, value := range troubles[n].rule {
-				rule[name] = value
-			}
+			maps.Copy(rule, troubles[n].rule)
 			if err := s.script(ctx, o.Seed, rule); err != nil {
 				return err
 			}
@@ -86,7 +85,6 @@ func Processor(ctx context.Context, o Options) (*Verdict, error) {
 		}
 		return s.script(ctx, o.Seed)
 	})
-	return v, err
 }
 
 // script tells the sandbox how to fail: by these rules from now on.
