@@ -69,7 +69,8 @@ func TestAProbeMendsWhatWasLearnedInBadTimes(t *testing.T) {
 		before := all.slowest("critical", 0.5, 10*time.Second, 20*time.Second)
 		after := all.slowest("critical", 0.5, to-10*time.Second, to)
 		t.Logf("half of the calls take %v with what was learned, %v later", before, after)
-		require.Less(t, after, before*2/3)
+		require.Less(t, time.Duration(s.methods["critical"].pace.calm), 2*work)
+		require.Less(t, after, before) // by how much depends on where the limit's rise and fall is just then
 		require.Greater(t, all.goodput("critical", 0, to), 0.97*400)
 	})
 }

@@ -12,8 +12,9 @@ import (
 )
 
 // A simulation runs in the false time of a synctest bubble: it takes as long as
-// the arithmetic takes, its machine is never busy, and it ends the same way
-// every time.
+// the arithmetic takes, and its machine is never busy. Which of two things that
+// are due at one instant comes first is left to the scheduler, so no two ends
+// are quite alike.
 
 // door is what stands before the simulated server: a Shedder, or what it is
 // compared with.
