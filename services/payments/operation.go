@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/money"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 )
 
@@ -89,7 +90,12 @@ func (o *operations) resumer(kind Kind) func(context.Context, *idempotency.Attem
 
 // find establishes what became of a key that has been in use for age.
 func (o *operations) find(ctx context.Context, key string, p *Payment, age time.Duration) (Outcome, error) {
-	outcome, err := o.processor.Lookup(ctx, key)
+	outcome, err := o.processor.Lookup(ctx, key, LookupRequest{
+		Kind:        p.Open.Kind,
+		ProcessorID: p.ProcessorID,
+		Amount:      money.Amount{Currency: p.Amount.Currency, Minor: p.Open.Amount},
+		Since:       o.now().Add(-age),
+	})
 	if !errors.Is(err, ErrUnknownKey) {
 		return outcome, err
 	}

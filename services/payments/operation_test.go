@@ -15,6 +15,7 @@ import (
 type scripted struct {
 	lookup  Outcome
 	lookErr error
+	asked   LookupRequest
 	sent    int
 }
 
@@ -39,7 +40,10 @@ func (s *scripted) Refund(context.Context, string, string, money.Amount) (Outcom
 	return s.send()
 }
 
-func (s *scripted) Lookup(context.Context, string) (Outcome, error) { return s.lookup, s.lookErr }
+func (s *scripted) Lookup(_ context.Context, _ string, r LookupRequest) (Outcome, error) {
+	s.asked = r
+	return s.lookup, s.lookErr
+}
 
 func (s *scripted) Horizon() time.Duration { return 24 * time.Hour }
 
@@ -69,11 +73,12 @@ func TestWhatBecameOfAKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			processor := &scripted{lookup: test.lookup, lookErr: test.lookErr}
-			o := &operations{processor: processor}
+			o := &operations{processor: processor, now: func() time.Time { return someTime }}
 			got, err := o.find(t.Context(), "key", begun(t, Charge), test.age)
 			require.ErrorIs(t, err, test.wantErr)
 			require.Equal(t, test.want, got)
 			require.Equal(t, test.sent, processor.sent)
+			require.Equal(t, LookupRequest{Kind: Charge, Amount: euros(1000), Since: someTime.Add(-test.age)}, processor.asked)
 		})
 	}
 }

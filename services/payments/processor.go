@@ -28,9 +28,11 @@ type Processor interface {
 	// Refund gives back a part of what was captured, or all of it.
 	Refund(ctx context.Context, key, processorID string, amount money.Amount) (Outcome, error)
 	// Lookup finds what became of a key. It returns ErrUnknownKey when the
-	// processor has no trace of it, which is not yet a proof that it never will:
-	// a request may still be on its way.
-	Lookup(ctx context.Context, key string) (Outcome, error)
+	// processor has no trace of it. Within the horizon that is no proof that it
+	// never will: a request may still be on its way, or not be visible yet. Past
+	// it, the answer decides: an implementation that is not sure returns another
+	// error.
+	Lookup(ctx context.Context, key string, r LookupRequest) (Outcome, error)
 	// Horizon is for how long after its first use the processor is sure to
 	// remember a key. Later, sending it again could do the operation again.
 	Horizon() time.Duration
@@ -44,6 +46,18 @@ type ChargeRequest struct {
 	Description   string
 	PaymentMethod string
 	Amount        money.Amount
+}
+
+// LookupRequest is what is known of an operation beside its key. Not every
+// processor has an index of our keys: some have to be told where to look.
+type LookupRequest struct {
+	Kind Kind
+	// ProcessorID is the processor's name of the charge; empty for the operation
+	// that begins it.
+	ProcessorID string
+	Amount      money.Amount
+	// Since is when the operation began, by our clock: it was not sent before.
+	Since time.Time
 }
 
 // ErrUnknownKey is Lookup's answer for a key the processor has no trace of.

@@ -97,8 +97,8 @@ func (s *SandboxProcessor) Refund(ctx context.Context, key, processorID string, 
 		"v1", "refunds")
 }
 
-// Lookup implements [Processor].
-func (s *SandboxProcessor) Lookup(ctx context.Context, key string) (Outcome, error) {
+// Lookup implements [Processor]. The sandbox knows every key for ever.
+func (s *SandboxProcessor) Lookup(ctx context.Context, key string, _ LookupRequest) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	target := s.base.JoinPath("v1", "operations")

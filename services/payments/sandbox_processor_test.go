@@ -76,11 +76,11 @@ func TestAReusedKeyIsNotARefusal(t *testing.T) {
 func TestLookupFindsWhatTheAnswerWithheld(t *testing.T) {
 	t.Parallel()
 	p := sandboxProcessor(t, startSandbox(t))
-	_, err := p.Lookup(t.Context(), "k1")
+	_, err := p.Lookup(t.Context(), "k1", LookupRequest{Kind: Charge})
 	require.ErrorIs(t, err, ErrUnknownKey)
 	_, err = p.Charge(t.Context(), "k1", card("pm_card_drop_after"))
 	require.Error(t, err)
-	found, err := p.Lookup(t.Context(), "k1")
+	found, err := p.Lookup(t.Context(), "k1", LookupRequest{Kind: Charge})
 	require.NoError(t, err)
 	require.Equal(t, Done, found.Verdict)
 	require.NotEmpty(t, found.ProcessorID)

@@ -29,7 +29,7 @@ func TestWhoWaitsForTheProcessorIsNoLoad(t *testing.T) {
 			return err
 		},
 		"lookup": func(ctx context.Context, p *SandboxProcessor) error {
-			_, err := p.Lookup(ctx, "k1")
+			_, err := p.Lookup(ctx, "k1", LookupRequest{Kind: Charge})
 			return err
 		},
 	} {
