@@ -45,6 +45,10 @@ func (s *scripted) Lookup(_ context.Context, _ string, r LookupRequest) (Outcome
 	return s.lookup, s.lookErr
 }
 
+func (s *scripted) Records(context.Context, time.Time, time.Time, string) ([]Record, string, error) {
+	return nil, "", nil
+}
+
 func (s *scripted) Horizon() time.Duration { return 24 * time.Hour }
 
 func TestWhatBecameOfAKey(t *testing.T) {

@@ -33,6 +33,10 @@ type Processor interface {
 	// it, the answer decides: an implementation that is not sure returns another
 	// error.
 	Lookup(ctx context.Context, key string, r LookupRequest) (Outcome, error)
+	// Records lists what the processor has done in [since, until) by its own
+	// clock, a page at a time, in any order that does not shift between pages.
+	// The first page has the cursor "", and next is "" with the last.
+	Records(ctx context.Context, since, until time.Time, cursor string) (records []Record, next string, err error)
 	// Horizon is for how long after its first use the processor is sure to
 	// remember a key. Later, sending it again could do the operation again.
 	Horizon() time.Duration

@@ -18,7 +18,8 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/resilience/shed"
 )
 
-// maxProcessorAnswer is more than any answer of the sandbox to one operation.
+// maxProcessorAnswer is more than any answer of the sandbox, be it a page of its
+// history.
 const maxProcessorAnswer = 1 << 20
 
 // SandboxProcessor is the card processor played by services/sandbox.

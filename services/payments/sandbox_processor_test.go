@@ -112,3 +112,35 @@ func TestAWrongURLIsRefusedAtStart(t *testing.T) {
 		require.ErrorContains(t, err, "HOLDFAST_SANDBOX_URL", url)
 	}
 }
+
+func TestRecordsAreWhatTheProcessorDid(t *testing.T) {
+	t.Parallel()
+	p := sandboxProcessor(t, startSandbox(t))
+	began := time.Now().Add(-time.Minute)
+	charged, err := p.Charge(t.Context(), "k1", card("pm_card_ok"))
+	require.NoError(t, err)
+	_, err = p.Refund(t.Context(), "k2", charged.ProcessorID, euros(400))
+	require.NoError(t, err)
+	_, err = p.Charge(t.Context(), "k3", card("pm_card_declined"))
+	require.NoError(t, err)
+	_, err = p.Charge(t.Context(), "k4", card("pm_card_settles_later"))
+	require.Error(t, err)
+
+	records, next, err := p.Records(t.Context(), began, time.Now().Add(time.Minute), "")
+	require.NoError(t, err)
+	require.Empty(t, next)
+	require.Len(t, records, 4)
+	for i := range records {
+		require.WithinDuration(t, time.Now(), records[i].Time, time.Minute)
+		records[i].Time = time.Time{}
+	}
+	require.Equal(t, Record{Key: "k1", ProcessorID: charged.ProcessorID, Payment: "payment-1", Kind: Charge, Verdict: Done, Amount: euros(1000)}, records[0])
+	require.Equal(t, Record{Key: "k2", ProcessorID: charged.ProcessorID, Payment: "payment-1", Kind: Refund, Verdict: Done, Amount: euros(400)}, records[1])
+	require.Equal(t, Refused, records[2].Verdict)
+	require.Equal(t, "card_declined", records[2].DeclineCode)
+	require.Empty(t, records[3].Verdict, "not finished")
+
+	none, _, err := p.Records(t.Context(), began.Add(-time.Hour), began, "")
+	require.NoError(t, err)
+	require.Empty(t, none)
+}

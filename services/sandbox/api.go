@@ -32,6 +32,7 @@ func NewAPI(ledger *Ledger, log *slog.Logger) *API { return &API{ledger: ledger,
 //	POST   /v1/charges                      reserve and take in one step
 //	POST   /v1/refunds                      give back
 //	GET    /v1/operations?key=…             what became of an idempotency key
+//	GET    /v1/history?since=…&until=…      what was done in a time, by pages
 //	GET    /v1/ledger?reference=…           everything, and totals by reference
 //	POST   /faults, GET, DELETE             the script of faults
 //
@@ -44,6 +45,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle("POST /v1/charges", a.operate(KindCharge))
 	mux.Handle("POST /v1/refunds", a.operate(KindRefund))
 	mux.HandleFunc("GET /v1/operations", a.lookup)
+	mux.HandleFunc("GET /v1/history", a.history)
 	mux.HandleFunc("GET /v1/ledger", a.dump)
 	mux.HandleFunc("POST /faults", a.setScript)
 	mux.HandleFunc("GET /faults", a.showScript)

@@ -18,11 +18,12 @@ import (
 var (
 	operationsBucket = []byte("operations") // sequence -> Operation, only ever added to
 	byKeyBucket      = []byte("by_key")     // key, 0, sequence -> nothing: lookups, kept for ever
+	byTimeBucket     = []byte("by_time")    // nanoseconds, sequence -> nothing: listings
 	keysBucket       = []byte("keys")       // key -> remembered, until the horizon
 	chargesBucket    = []byte("charges")    // id -> charge
 	sendsBucket      = []byte("sends")      // key -> how often it was sent
 	scriptBucket     = []byte("script")     // "script" -> Script
-	allBuckets       = [][]byte{operationsBucket, byKeyBucket, keysBucket, chargesBucket, sendsBucket, scriptBucket}
+	allBuckets       = [][]byte{operationsBucket, byKeyBucket, byTimeBucket, keysBucket, chargesBucket, sendsBucket, scriptBucket}
 	scriptKey        = []byte("script")
 )
 
@@ -52,7 +53,7 @@ func OpenLedger(path string, horizon time.Duration) (*Ledger, error) {
 				return err
 			}
 		}
-		return nil
+		return indexByTime(tx)
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the ledger %s: %w", path, err), db.Close())
@@ -167,6 +168,9 @@ func record(tx *bolt.Tx, o *Operation) error {
 	}
 	o.Sequence = sequence
 	if err := put(tx, operationsBucket, sequenceKey(sequence), o); err != nil {
+		return err
+	}
+	if err := tx.Bucket(byTimeBucket).Put(timeKey(o.CreateTime, sequence), nil); err != nil {
 		return err
 	}
 	return tx.Bucket(byKeyBucket).Put(keyPrefix(o.Key, sequence), nil)
