@@ -84,7 +84,9 @@ func (s *Store) begun(call *Call, resource uuid.UUID, fresh bool, row *stored) (
 		secret: s.deriver.current, until: call.Started.Add(bound),
 	}
 	if row != nil {
-		a.Epoch, a.secret = row.epoch, row.secret
+		// Not its epoch: if that has grown, the key was taken over before this
+		// call learned that it owned it, and the epoch is another owner's.
+		a.secret = row.secret
 	}
 	return a, Outcome{}, nil
 }

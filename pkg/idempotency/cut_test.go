@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 )
 
@@ -73,4 +76,40 @@ func TestTwoCommitsCutAtAnyMessageHappenOnce(t *testing.T) {
 		}
 		return o, nil
 	}, func(db *database) int { return scalar[int](t, db, "SELECT coalesce(sum(amount), 0) FROM effects") })
+}
+
+// TestAnOwnerThatLearnsLateThatItIsOneIsFenced: its first commit happened, the
+// connection was cut before it was told, and until it asked again the completer
+// had taken over. It must not take the completer's epoch for its own.
+func TestAnOwnerThatLearnsLateThatItIsOneIsFenced(t *testing.T) {
+	db := newDatabase(t, func(c *idempotency.Config) { c.Wait = 20 * time.Millisecond })
+	p, url := throughProxy(t, db.url)
+	pool := onePool(t, url)
+	cut := &database{Store: newStore(t, pool, func(c *idempotency.Config) { c.Wait = 20 * time.Millisecond }), pool: pool, url: url}
+	_, err := cut.charge(t.Context(), aCall()) // connects
+	require.NoError(t, err)
+
+	call := aCall()
+	p.closed.Lock()
+	p.cutAfter(0, true)
+	begun := make(chan *idempotency.Attempt)
+	go func() {
+		a, _, err := cut.begin(t.Context(), call)
+		assert.NoError(t, err)
+		begun <- a
+	}()
+	eventually(t, "the first commit", func() bool { return db.undecided(t) == 1 && p.left.Load() < 0 })
+	completer := db.takeOver(t, call)
+	p.closed.Unlock()
+	late := <-begun
+	require.NotNil(t, late)
+
+	_, err = late.Complete(t.Context(), anAnswer(), decideEffect(late, 100))
+	requireReason(t, err, apierror.ReasonOutcomeUnknown)
+	_, err = late.Seal(t.Context(), anAnswer())
+	requireReason(t, err, apierror.ReasonOutcomeUnknown)
+	require.Equal(t, 100, db.amount(t), "which is of the call that connected: the loser wrote nothing")
+	_, err = completer.Complete(t.Context(), anAnswer(), decideEffect(completer, 7))
+	require.NoError(t, err)
+	require.Equal(t, 107, db.amount(t))
 }

@@ -101,7 +101,7 @@ func scanStored(r pgx.Row) (*stored, error) {
 		fingerprint []byte
 		resource    *uuid.UUID
 	)
-	err := r.Scan(&row.Version, &fingerprint, &row.op, &resource, &row.epoch, &row.secret, &row.sealed, &row.created, &row.response)
+	err := r.Scan(&row.Version, &fingerprint, &row.op, &resource, &row.secret, &row.sealed, &row.created, &row.response)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

@@ -24,6 +24,9 @@ type proxy struct {
 	mu    sync.Mutex
 	conns []net.Conn
 
+	// closed, while it is held, keeps new connections waiting.
+	closed sync.Mutex
+
 	// left counts down the messages until the cut in one direction; it is
 	// negative when nothing is to be cut.
 	left       atomic.Int64
@@ -59,7 +62,9 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.closed.Lock()
 		server, err := net.Dial("tcp", p.server)
+		p.closed.Unlock()
 		if err != nil {
 			client.Close()
 			continue

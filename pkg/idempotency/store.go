@@ -82,7 +82,6 @@ type stored struct {
 	Fingerprint
 	op       uuid.UUID
 	resource uuid.UUID
-	epoch    int64
 	secret   int16
 	sealed   bool
 	created  time.Time
@@ -264,19 +263,18 @@ func (s *Store) scanLook(row pgx.Row, call *Call) (sent, error) {
 		fpv, secret  *int16
 		fingerprint  []byte
 		op, resource *uuid.UUID
-		epoch        *int64
 		sealed       *bool
 		created      *time.Time
 		response     []byte
 	)
-	if err := row.Scan(&got.at, &fpv, &fingerprint, &op, &resource, &epoch, &secret, &sealed, &created, &response); err != nil {
+	if err := row.Scan(&got.at, &fpv, &fingerprint, &op, &resource, &secret, &sealed, &created, &response); err != nil {
 		return sent{}, fmt.Errorf("looking an idempotency key up: %w", err)
 	}
 	got.open = s.inWindow(call.Key, got.at)
 	if fpv == nil {
 		return got, nil
 	}
-	got.row = &stored{op: *op, epoch: *epoch, secret: *secret, sealed: *sealed, created: *created, response: response}
+	got.row = &stored{op: *op, secret: *secret, sealed: *sealed, created: *created, response: response}
 	if resource != nil {
 		got.row.resource = *resource
 	}
