@@ -22,6 +22,14 @@ func AttachDay(ctx context.Context, conn *pgx.Conn, date time.Time) error {
 	return attach(ctx, conn, partitionOf(date))
 }
 
+// DropExpired drops the partitions that maintenance would drop for a retention.
+func DropExpired(ctx context.Context, conn *pgx.Conn, retention time.Duration) error {
+	return maintained(ctx, conn, func() error {
+		_, err := dropExpired(ctx, conn, retention)
+		return err
+	})
+}
+
 // SQL is the text of an idempotent insert for UUIDv7 keys and of the search for
 // its duplicate, for the loop that benchmarks compare with.
 func (st Statement) SQL() (claim, find string) { return st.timed, timedKeys.find }
