@@ -44,7 +44,7 @@ func (c Config) Validate() error {
 
 // fits checks that the processor's time nests inside what surrounds it: a call
 // inside its method with the second commit, and the completer's lookup and call
-// inside its lease.
+// inside its lease, which in turn is inside the margin around the horizon.
 func (c Config) fits(keys idempotency.Config) error {
 	policies, err := policy.Load(paymentsv1.File_holdfast_payments_v1_payments_proto.Services().ByName("PaymentsService"))
 	if err != nil {
@@ -60,6 +60,10 @@ func (c Config) fits(keys idempotency.Config) error {
 	if 2*c.Timeout+keys.Reserve > keys.Lease {
 		problems = append(problems, fmt.Errorf("HOLDFAST_PROCESSOR_TIMEOUT is %v, and two of them with HOLDFAST_IDEMPOTENCY_RESERVE of %v do not fit into HOLDFAST_IDEMPOTENCY_LEASE, which is %v",
 			c.Timeout, keys.Reserve, keys.Lease))
+	}
+	if margin := marginOf(c.Horizon); margin <= keys.Lease {
+		problems = append(problems, fmt.Errorf("HOLDFAST_SANDBOX_HORIZON is %v, whose margin of %v does not exceed HOLDFAST_IDEMPOTENCY_LEASE, which is %v: a request could be sent past the horizon",
+			c.Horizon, margin, keys.Lease))
 	}
 	return errors.Join(problems...)
 }

@@ -40,3 +40,16 @@ func TestAProcessorTimeoutThatDoesNotNestIsRefused(t *testing.T) {
 	keys.Lease = 6 * time.Second
 	require.ErrorContains(t, cfg.fits(keys), "HOLDFAST_IDEMPOTENCY_LEASE")
 }
+
+// TestAHorizonThatALeaseCouldOutlastIsRefused: the model of the protocol shows the
+// double charge (test/model, the control without a margin).
+func TestAHorizonThatALeaseCouldOutlastIsRefused(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load[Config](map[string]string{})
+	require.NoError(t, err)
+	keys := idempotency.DefaultConfig()
+	cfg.Horizon = 10*keys.Lease + time.Second
+	require.NoError(t, cfg.fits(keys))
+	cfg.Horizon = 10 * keys.Lease
+	require.ErrorContains(t, cfg.fits(keys), "HOLDFAST_SANDBOX_HORIZON is 1m20s")
+}

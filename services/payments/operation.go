@@ -99,10 +99,8 @@ func (o *operations) find(ctx context.Context, key string, p *Payment, age time.
 	if !errors.Is(err, ErrUnknownKey) {
 		return outcome, err
 	}
-	// Near its end the horizon is not trusted: a request takes time to arrive,
-	// and clocks differ.
 	horizon := o.processor.Horizon()
-	margin := min(horizon/10, time.Minute)
+	margin := marginOf(horizon)
 	switch {
 	case age < horizon-margin:
 		return send(ctx, o.processor, key, p)
@@ -112,6 +110,11 @@ func (o *operations) find(ctx context.Context, key string, p *Payment, age time.
 		return Outcome{Verdict: NeverDone}, nil
 	}
 }
+
+// marginOf is how long before its end, and after it, a horizon is not trusted:
+// clocks differ, and from reading an operation's age to the arrival of the
+// request that is sent for it, an owner may take all of its lease.
+func marginOf(horizon time.Duration) time.Duration { return min(horizon/10, time.Minute) }
 
 // close is the second commit: the payment, the ledger and the answer of the
 // key, or none of them.

@@ -75,9 +75,10 @@ func (m Model) forget(s State, next emit) {
 // settled is the assumption about time: what was begun well inside the horizon
 // has arrived or is lost, and nobody will still send on what it read there, when
 // the margin around the horizon is over. Owners have contexts that end, so they
-// cannot send later; the margin is a minute, the longest lease eight seconds.
+// cannot send later; payments does not start with a lease as long as the margin.
 //
-// Code: payments.operations.find, idempotency.Attempt.Context, payments.Config.fits.
+// Code: payments.operations.find, payments.marginOf, idempotency.Attempt.Context,
+// payments.Config.fits.
 func (m Model) settled(s State) bool {
 	if m.Without.Margin {
 		return true
