@@ -26,7 +26,7 @@ var (
 
 // exponents has the supported currencies (ISO 4217) and how many decimal
 // digits their minor unit has.
-var exponents = map[string]int{"EUR": 2, "GBP": 2, "JPY": 0, "USD": 2}
+var exponents = map[string]int{"EUR": 2, "GBP": 2, "JPY": 0, "KWD": 3, "USD": 2}
 
 // Amount is an amount of money.
 type Amount struct {
@@ -40,6 +40,13 @@ type Amount struct {
 func Supported(currency string) bool {
 	_, ok := exponents[currency]
 	return ok
+}
+
+// Digits returns how many decimal digits amounts of the currency have, and
+// whether it is supported.
+func Digits(currency string) (digits int, ok bool) {
+	digits, ok = exponents[currency]
+	return digits, ok
 }
 
 // nano is how many nanos one unit has.

@@ -22,6 +22,8 @@ func TestFromProtoIsExactOrAnError(t *testing.T) {
 		"one cent":                  {"EUR", 0, 10_000_000, 1, nil},
 		"negative":                  {"GBP", -12, -50_000_000, -1205, nil},
 		"negative cents":            {"GBP", 0, -10_000_000, -1, nil},
+		"fils":                      {"KWD", 1, 234_000_000, 1234, nil},
+		"half a fils":               {"KWD", 0, 500_000, 0, money.ErrPrecision},
 		"no cents":                  {"JPY", 500, 0, 500, nil},
 		"zero":                      {"USD", 0, 0, 0, nil},
 		"largest":                   {"USD", math.MaxInt64 / 100, 70_000_000, math.MaxInt64, nil},
@@ -105,6 +107,7 @@ func TestAmountsReadWell(t *testing.T) {
 	for text, amount := range map[string]money.Amount{
 		"USD 12.34":                 {Currency: "USD", Minor: 1234},
 		"EUR -0.05":                 {Currency: "EUR", Minor: -5},
+		"KWD 1.005":                 {Currency: "KWD", Minor: 1005},
 		"JPY -500":                  {Currency: "JPY", Minor: -500},
 		"USD -92233720368547758.08": {Currency: "USD", Minor: math.MinInt64},
 	} {
@@ -113,8 +116,11 @@ func TestAmountsReadWell(t *testing.T) {
 }
 
 func TestSupportedCurrencies(t *testing.T) {
-	for _, currency := range []string{"EUR", "GBP", "JPY", "USD"} {
+	for currency, want := range map[string]int{"EUR": 2, "GBP": 2, "JPY": 0, "KWD": 3, "USD": 2} {
 		require.True(t, money.Supported(currency))
+		digits, ok := money.Digits(currency)
+		require.True(t, ok)
+		require.Equal(t, want, digits, currency)
 	}
 	require.False(t, money.Supported("usd"))
 	require.False(t, money.Supported(""))
