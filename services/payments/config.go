@@ -14,22 +14,27 @@ import (
 
 // Config is what payments is told by its environment.
 type Config struct {
-	Processor  string        `env:"HOLDFAST_PROCESSOR" envDefault:"sandbox" doc:"who moves the money: sandbox"`
+	Processor  string        `env:"HOLDFAST_PROCESSOR" envDefault:"sandbox" doc:"who moves the money: sandbox or stripe"`
 	Timeout    time.Duration `env:"HOLDFAST_PROCESSOR_TIMEOUT" envDefault:"3s" doc:"how long one call to the processor may take; less than every method that makes one has"`
 	SandboxURL string        `env:"HOLDFAST_SANDBOX_URL" envDefault:"http://sandbox:8080" doc:"where the sandbox processor answers"`
 	Horizon    time.Duration `env:"HOLDFAST_SANDBOX_HORIZON" envDefault:"24h" doc:"how long the sandbox processor remembers an idempotency key"`
 
-	Calls resilience.Config `envPrefix:"HOLDFAST_PROCESSOR_"`
+	Stripe StripeConfig      `envPrefix:"HOLDFAST_STRIPE_"`
+	Calls  resilience.Config `envPrefix:"HOLDFAST_PROCESSOR_"`
 }
 
 // Validate reports every setting that could not work.
 func (c Config) Validate() error {
 	var problems []error
-	if c.Processor != "sandbox" {
-		problems = append(problems, fmt.Errorf("HOLDFAST_PROCESSOR is %q, must be sandbox", c.Processor))
-	}
-	if _, err := sandboxBase(c.SandboxURL); err != nil {
-		problems = append(problems, err)
+	switch c.Processor {
+	case "sandbox":
+		if _, err := sandboxBase(c.SandboxURL); err != nil {
+			problems = append(problems, err)
+		}
+	case "stripe":
+		problems = append(problems, c.Stripe.check())
+	default:
+		problems = append(problems, fmt.Errorf("HOLDFAST_PROCESSOR is %q, must be sandbox or stripe", c.Processor))
 	}
 	for name, d := range map[string]time.Duration{
 		"HOLDFAST_PROCESSOR_TIMEOUT": c.Timeout,

@@ -20,13 +20,24 @@ func TestTheDefaultsFit(t *testing.T) {
 func TestWrongSettingsAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	_, err := config.Load[Config](map[string]string{
-		"HOLDFAST_PROCESSOR":         "cash",
 		"HOLDFAST_SANDBOX_URL":       "sandbox",
 		"HOLDFAST_PROCESSOR_TIMEOUT": "0s",
 	})
-	for _, name := range []string{"HOLDFAST_PROCESSOR ", "HOLDFAST_SANDBOX_URL", "HOLDFAST_PROCESSOR_TIMEOUT"} {
+	for _, name := range []string{"HOLDFAST_SANDBOX_URL", "HOLDFAST_PROCESSOR_TIMEOUT"} {
 		require.ErrorContains(t, err, name)
 	}
+	_, err = config.Load[Config](map[string]string{"HOLDFAST_PROCESSOR": "cash"})
+	require.ErrorContains(t, err, "HOLDFAST_PROCESSOR ")
+}
+
+func TestOnlyTheProcessorThatIsAskedForMustBeConfigured(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load[Config](map[string]string{"HOLDFAST_PROCESSOR": "stripe"})
+	require.ErrorContains(t, err, "HOLDFAST_STRIPE_KEY")
+	_, err = config.Load[Config](map[string]string{
+		"HOLDFAST_PROCESSOR": "stripe", "HOLDFAST_STRIPE_KEY": "sk_test_x", "HOLDFAST_SANDBOX_URL": "none",
+	})
+	require.NoError(t, err)
 }
 
 func TestAProcessorTimeoutThatDoesNotNestIsRefused(t *testing.T) {

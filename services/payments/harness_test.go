@@ -71,17 +71,24 @@ func start(t *testing.T) *harness {
 // startIdle runs the service without a completer: what is left open stays open.
 func startIdle(t *testing.T) *harness {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	h := &harness{sandbox: startSandbox(t)}
-	h.pool = pgtest.New(t, migrate, "payments").Pool
+	sandbox := startSandbox(t)
+	processor, err := NewSandboxProcessor(sandbox.url, patience, time.Hour, nil)
+	require.NoError(t, err)
+	t.Cleanup(processor.Close)
+	h := startOn(t, processor)
+	h.sandbox = sandbox
+	return h
+}
 
+// startOn runs the service on a processor, without a completer.
+func startOn(t *testing.T, processor Processor) *harness {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	h := &harness{pool: pgtest.New(t, migrate, "payments").Pool}
 	derive, err := idempotency.NewDeriver(keyConfig())
 	require.NoError(t, err)
 	h.keys, err = idempotency.New(h.pool, derive, keyConfig(), log)
 	require.NoError(t, err)
-	processor, err := NewSandboxProcessor(h.sandbox.url, patience, time.Hour, nil)
-	require.NoError(t, err)
-	t.Cleanup(processor.Close)
 	h.api, h.completer = build(idempotency.CompleterConfig{Interval: 100 * time.Millisecond, MaxPause: time.Second, Workers: 4}, h.pool, h.keys, derive, processor, log)
 	address := serve(t, h.api, h.keys, log)
 	h.client = dial(t, address, auth.DevelopmentKey)

@@ -124,19 +124,37 @@ func (s *sandboxProcess) total(t *testing.T, payment string) sandboxTotal {
 	return dump.Totals[0]
 }
 
-// performed is how often the processor did operations of this kind.
+// performed is how often the processor did operations of this kind, declines
+// included.
 func (s *sandboxProcess) performed(t testing.TB, kind Kind) int {
+	t.Helper()
+	return s.count(t, func(o sandboxLine) bool { return o.Kind == kind })
+}
+
+// succeeded is how many operations of this kind took effect.
+func (s *sandboxProcess) succeeded(t testing.TB, kind Kind) int {
+	t.Helper()
+	return s.count(t, func(o sandboxLine) bool { return o.Kind == kind && o.Status == "succeeded" })
+}
+
+// sandboxLine is a line of the sandbox's ledger.
+type sandboxLine struct {
+	Kind   Kind   `json:"kind"`
+	Status string `json:"status"`
+}
+
+func (s *sandboxProcess) count(t testing.TB, matches func(sandboxLine) bool) int {
 	t.Helper()
 	response, err := http.Get(s.url + "/v1/ledger")
 	require.NoError(t, err)
 	defer response.Body.Close()
 	var dump struct {
-		Operations []struct{ Kind Kind } `json:"operations"`
+		Operations []sandboxLine `json:"operations"`
 	}
 	require.NoError(t, json.NewDecoder(response.Body).Decode(&dump))
 	n := 0
 	for _, o := range dump.Operations {
-		if o.Kind == kind {
+		if matches(o) {
 			n++
 		}
 	}

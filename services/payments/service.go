@@ -62,12 +62,20 @@ func newProcessor(lifecycle fx.Lifecycle, cfg Config, keys idempotency.Config, d
 	if err != nil {
 		return nil, err
 	}
-	sandbox, err := NewSandboxProcessor(cfg.SandboxURL, cfg.Timeout, cfg.Horizon, dependency)
+	var processor interface {
+		Processor
+		Close()
+	}
+	if cfg.Processor == "stripe" {
+		processor, err = NewStripeProcessor(cfg.Stripe, cfg.Timeout, dependency)
+	} else {
+		processor, err = NewSandboxProcessor(cfg.SandboxURL, cfg.Timeout, cfg.Horizon, dependency)
+	}
 	if err != nil {
 		return nil, err
 	}
-	lifecycle.Append(fx.StopHook(sandbox.Close))
-	return sandbox, nil
+	lifecycle.Append(fx.StopHook(processor.Close))
+	return processor, nil
 }
 
 // build puts the service together: the RPCs, and the completer that goes on

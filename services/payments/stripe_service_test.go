@@ -1,0 +1,123 @@
+package payments
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
+	"github.com/holdfast-dev/holdfast/services/payments/stripetest"
+)
+
+const visa = "pm_card_visa"
+
+// startOnStripe runs the service on Stripe, behind a line, without a completer.
+func startOnStripe(t *testing.T) (*harness, *stripetest.Server, *line) {
+	t.Helper()
+	var l *line
+	fake, p := startStripe(t, func(fake *stripetest.Server) string {
+		l = startLine(t, fake.URL)
+		return l.url
+	})
+	return startOn(t, p), fake, l
+}
+
+// atStripe is what Stripe holds, refunds deducted, and in how many charges.
+func atStripe(fake *stripetest.Server) (net int64, charges int) {
+	for _, intent := range fake.Intents() {
+		net += intent.AmountReceived
+		if intent.Status != "requires_payment_method" {
+			charges++
+		}
+	}
+	for _, refund := range fake.Refunds() {
+		net -= refund.Amount
+	}
+	return net, charges
+}
+
+func TestOnStripeAnUnknownOutcomeIsFinishedOnce(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]stripetest.Fault{
+		"a stored error after the charge":   stripetest.ErrorAfter,
+		"no answer after the charge":        stripetest.TimeoutAfter,
+		"the connection cut after it":       stripetest.CutAfter,
+		"too many requests, nothing stored": stripetest.RateLimit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, fake, _ := startOnStripe(t)
+			fake.Fail(fault)
+			p := h.charge(t, "order-1", visa, 1000)
+			require.Equal(t, processing, p.GetState())
+			h.complete(t)
+			h.becomes(t, p.GetId(), captured)
+			fake.Fail(fault)
+			gave, err := h.client.RefundPayment(keyed(t), &paymentsv1.RefundPaymentRequest{Id: p.GetId(), Amount: eur(300)})
+			require.NoError(t, err)
+			require.Equal(t, paymentsv1.PendingOperation_PENDING_OPERATION_REFUND, gave.GetPayment().GetPendingOperation())
+			require.Equal(t, int64(300), minor(h.becomes(t, p.GetId(), captured).GetRefunded()))
+			net, charges := atStripe(fake)
+			require.Equal(t, int64(700), net)
+			require.Equal(t, 1, charges)
+		})
+	}
+}
+
+// TestOnStripeAStoredErrorThatDidNothingEndsWithTheHorizon is the other half: Stripe repeats its
+// 500 as long as it knows the key, so that nothing is sent in vain for ever. The
+// payment is open until the horizon has passed, and then has failed.
+func TestOnStripeAStoredErrorThatDidNothingEndsWithTheHorizon(t *testing.T) {
+	t.Parallel()
+	h, fake, _ := startOnStripe(t)
+	fake.Fail(stripetest.ErrorBefore)
+	p := h.charge(t, "order-1", visa, 1000)
+	require.Equal(t, processing, p.GetState())
+	h.complete(t)
+	require.Eventually(t, func() bool {
+		writes, _ := fake.Requests()
+		return writes >= 3
+	}, 20*time.Second, 10*time.Millisecond, "the key is sent again")
+	require.Equal(t, processing, h.get(t, p.GetId()).GetState())
+	h.exec(t, `UPDATE payments SET open_since = open_since - interval '24 hours'`)
+	h.becomes(t, p.GetId(), failed)
+	_, charges := atStripe(fake)
+	require.Zero(t, charges)
+}
+
+// TestPastTheHorizonOfStripeNothingIsSentAgain: Stripe has forgotten the key by
+// then, and would charge again.
+func TestPastTheHorizonOfStripeNothingIsSentAgain(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		arrives bool
+		becomes paymentsv1.PaymentState
+		charges int
+	}{
+		"what was charged is found":          {true, captured, 1},
+		"what never arrived is given up for": {false, failed, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, fake, l := startOnStripe(t)
+			fake.SearchLags() // only the list can tell
+			fake.Advance(-24 * time.Hour)
+			var p *paymentsv1.Payment
+			l.disturb(http.MethodPost, disturbance{"the connection breaks", test.arrives, breakOff}, func() {
+				p = h.charge(t, "order-1", visa, 1000)
+			})
+			require.Equal(t, processing, p.GetState())
+			fake.Advance(24 * time.Hour)
+			fake.ForgetKeys()
+			h.exec(t, `UPDATE payments SET open_since = open_since - interval '24 hours'`)
+			h.complete(t)
+			h.becomes(t, p.GetId(), test.becomes)
+			_, charges := atStripe(fake)
+			require.Equal(t, test.charges, charges)
+			writes, _ := fake.Requests()
+			require.Equal(t, test.charges, writes, "it was looked up, and not sent")
+		})
+	}
+}
