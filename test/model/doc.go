@@ -27,7 +27,7 @@
 // until it forgets the key, and its books never forget. An owner's time, from
 // reading the age of an operation to the arrival of the request that it sends on
 // that reading, is shorter than the margin that payments keeps around the
-// provider's horizon: see [State.settled]. A control shows what happens without.
+// provider's horizon: see [Model.settled]. A control shows what happens without.
 //
 // # What is not in it
 //
