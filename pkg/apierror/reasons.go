@@ -18,6 +18,7 @@ const (
 	ReasonUnsupportedMediaType  Reason = "UNSUPPORTED_MEDIA_TYPE"
 	ReasonMessageTooLarge       Reason = "MESSAGE_TOO_LARGE"
 	ReasonInvalidPageToken      Reason = "INVALID_PAGE_TOKEN"
+	ReasonInvalidResumeToken    Reason = "INVALID_RESUME_TOKEN"
 	ReasonKeyMissing            Reason = "KEY_MISSING"
 	ReasonKeyMalformed          Reason = "KEY_MALFORMED"
 	ReasonKeyFromFuture         Reason = "KEY_FROM_FUTURE"
@@ -33,6 +34,7 @@ const (
 	ReasonCredentialsInvalid    Reason = "CREDENTIALS_INVALID"
 	ReasonPermissionDenied      Reason = "PERMISSION_DENIED"
 	ReasonRateLimited           Reason = "RATE_LIMITED"
+	ReasonTooManyStreams        Reason = "TOO_MANY_STREAMS"
 	ReasonBudgetSpent           Reason = "BUDGET_SPENT"
 	ReasonOverloaded            Reason = "OVERLOADED"
 	ReasonBreakerOpen           Reason = "BREAKER_OPEN"
@@ -81,6 +83,7 @@ var kinds = []kind{
 	{ReasonUnsupportedMediaType, codes.InvalidArgument, http.StatusUnsupportedMediaType, RetryNever, "The body is not application/json."},
 	{ReasonMessageTooLarge, codes.ResourceExhausted, http.StatusRequestEntityTooLarge, RetryNever, "The request is larger than this server reads."},
 	{ReasonInvalidPageToken, codes.InvalidArgument, http.StatusBadRequest, RetryNever, "The page token is not one of ours, or belongs to another query."},
+	{ReasonInvalidResumeToken, codes.InvalidArgument, http.StatusBadRequest, RetryNever, "The resume token is not one of ours, belongs to something else, or is ahead of what there is: begin again without one."},
 	{ReasonKeyMissing, codes.InvalidArgument, http.StatusBadRequest, RetryNewKey, "The method needs an Idempotency-Key."},
 	{ReasonKeyMalformed, codes.InvalidArgument, http.StatusBadRequest, RetryNewKey, "The idempotency key is not 1 to 255 visible ASCII characters."},
 	{ReasonKeyFromFuture, codes.InvalidArgument, http.StatusBadRequest, RetryNewKey, "The key's time lies too far ahead of the server's, which `server_time` tells."},
@@ -96,10 +99,11 @@ var kinds = []kind{
 	{ReasonCredentialsInvalid, codes.Unauthenticated, http.StatusUnauthorized, RetrySameKey, "The credentials are not valid."},
 	{ReasonPermissionDenied, codes.PermissionDenied, http.StatusForbidden, RetryNever, "The credentials do not allow this method."},
 	{ReasonRateLimited, codes.ResourceExhausted, http.StatusTooManyRequests, RetrySameKey, "Too many requests."},
+	{ReasonTooManyStreams, codes.ResourceExhausted, http.StatusTooManyRequests, RetrySameKey, "This replica has as many streams open as it holds, or as many of this tenant; another one may have room."},
 	{ReasonBudgetSpent, codes.ResourceExhausted, http.StatusTooManyRequests, RetryNever, "A budget is spent; metadata tells until when."},
 	{ReasonOverloaded, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "The server sheds load."},
 	{ReasonBreakerOpen, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "A dependency is failing and is not being called."},
-	{ReasonDraining, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "This replica is leaving; another one will answer."},
+	{ReasonDraining, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "This replica is leaving, or the connection is old; another one will answer. A stream goes on from `resume_token`."},
 	{ReasonDependencyUnavailable, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "Something this server needs is not available."},
 	{ReasonOutcomeUnknown, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "It may or may not have happened; the same key finds out."},
 	{ReasonDeadline, codes.DeadlineExceeded, http.StatusGatewayTimeout, RetrySameKey, "It took longer than the client, or the method, allows."},

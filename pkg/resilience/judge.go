@@ -88,7 +88,7 @@ func healthOf(code codes.Code) health {
 // this request now.
 func leaving(reason apierror.Reason) bool {
 	switch reason {
-	case apierror.ReasonDraining, apierror.ReasonOverloaded, apierror.ReasonBreakerOpen, apierror.ReasonRateLimited:
+	case apierror.ReasonDraining, apierror.ReasonOverloaded, apierror.ReasonBreakerOpen, apierror.ReasonRateLimited, apierror.ReasonTooManyStreams:
 		return true
 	default:
 		return false

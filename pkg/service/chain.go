@@ -44,14 +44,19 @@ type chain struct {
 	faults    *faults.Injector
 	verifier  auth.Verifier
 	limits    *ratelimit.Limits
+	life      lifespan           // of connections
 	shedder   *shed.Shedder      // nil: shedding is off
 	store     *idempotency.Store // nil: no method of the service needs a key
 	validated grpc.UnaryServerInterceptor
+	checked   grpc.StreamServerInterceptor // the same for streams
 }
 
 // prepare makes what is made once for all servers.
 func (c *chain) prepare(ctx context.Context) (err error) {
 	if c.validated, err = validate.UnaryServerInterceptor(); err != nil {
+		return fmt.Errorf("preparing validation: %w", err)
+	}
+	if c.checked, err = validate.StreamServerInterceptor(); err != nil {
 		return fmt.Errorf("preparing validation: %w", err)
 	}
 	return warm(ctx, c.validated, c.policies)
@@ -93,17 +98,23 @@ func tellVersion(ctx context.Context, request any, _ *grpc.UnaryServerInfo, hand
 	return handler(ctx, request)
 }
 
+func tellVersionOfStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	stream.SetTrailer(versionTrailer)
+	return handler(srv, stream)
+}
+
 // stream returns the interceptors of streams; draining gives the channel that
-// is closed when the server begins to drain.
+// is closed when the server begins to drain. A stream has no stored answer, and
+// so no part in idempotency.
 func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServerInterceptor {
 	gate := c.gate(by)
-	interceptors := []grpc.StreamServerInterceptor{resilience.StreamServerInterceptor(), apierror.StreamServerInterceptor(c.log)}
+	interceptors := []grpc.StreamServerInterceptor{tellVersionOfStream, resilience.StreamServerInterceptor(), apierror.StreamServerInterceptor(c.log)}
 	if by == overNetwork {
 		interceptors = append(interceptors, gate.AddressStream)
 	}
 	interceptors = append(interceptors,
 		c.knownMethod,
-		withDraining(draining),
+		c.withDraining(draining),
 		c.policies.StreamServerInterceptor(),
 	)
 	interceptors = append(interceptors, c.faults.StreamServerInterceptors()...)
@@ -114,7 +125,7 @@ func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServ
 	if c.shedder != nil {
 		interceptors = append(interceptors, shed.StreamServerInterceptor(c.shedder))
 	}
-	return interceptors
+	return append(interceptors, c.checked)
 }
 
 // knownMethod answers calls of methods that do not exist, which reach here as
@@ -141,10 +152,18 @@ func (c chain) knows(fullMethod string) bool {
 // reflection, which have no policy and ask for no credential.
 func ofTransport(fullMethod string) bool { return strings.HasPrefix(fullMethod, "/grpc.") }
 
-// withDraining tells handlers of streams when to end; see [Draining].
-func withDraining(draining func() <-chan struct{}) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		return handler(srv, drainableStream{stream, health.WithDraining(stream.Context(), draining())})
+// withDraining tells handlers of streams when to end; see [Draining]. Health is
+// told of drains alone: a client that watches it is not to believe, because its
+// connection is old, that the server is gone.
+func (c chain) withDraining(draining func() <-chan struct{}) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		ends := draining()
+		if left, known := c.life.leftOf(stream.Context()); known && !ofTransport(info.FullMethod) {
+			either, release := sooner(ends, left)
+			defer release()
+			ends = either
+		}
+		return handler(srv, drainableStream{stream, health.WithDraining(stream.Context(), ends)})
 	}
 }
 

@@ -38,7 +38,8 @@ type Config struct {
 	MaxConnAgeGrace   time.Duration `env:"HOLDFAST_MAX_CONN_AGE_GRACE" envDefault:"30s" doc:"how long its calls may take to finish then"`
 	ReadHeaderTimeout time.Duration `env:"HOLDFAST_READ_HEADER_TIMEOUT" envDefault:"5s" doc:"how long the headers of an HTTP request may take to arrive"`
 	ReadTimeout       time.Duration `env:"HOLDFAST_READ_TIMEOUT" envDefault:"10s" doc:"how long a whole HTTP request may take to arrive"`
-	WriteTimeout      time.Duration `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" doc:"how long an HTTP request may take from its headers to the end of its answer"`
+	WriteTimeout      time.Duration `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" doc:"how long an HTTP request may take from its headers to the end of its answer; of a stream, each piece"`
+	StreamHeartbeat   time.Duration `env:"HOLDFAST_STREAM_HEARTBEAT" envDefault:"15s" doc:"how long a stream of server-sent events may be silent; shorter than proxies wait for an answer to go on"`
 	IdleTimeout       time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"75s" doc:"how long an HTTP connection may be idle; longer than that of a load balancer in front"`
 }
 
@@ -73,6 +74,7 @@ func (c Config) Validate() error {
 		"HOLDFAST_FLUSH_TELEMETRY": c.FlushTelemetry, "HOLDFAST_MAX_CONN_AGE": c.MaxConnAge, "HOLDFAST_MAX_CONN_AGE_GRACE": c.MaxConnAgeGrace,
 		"HOLDFAST_READ_HEADER_TIMEOUT": c.ReadHeaderTimeout, "HOLDFAST_READ_TIMEOUT": c.ReadTimeout,
 		"HOLDFAST_WRITE_TIMEOUT": c.WriteTimeout, "HOLDFAST_IDLE_TIMEOUT": c.IdleTimeout,
+		"HOLDFAST_STREAM_HEARTBEAT": c.StreamHeartbeat,
 	}) {
 		check(d > 0, "%s is %v, must be positive", name, d)
 	}

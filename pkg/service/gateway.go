@@ -19,23 +19,56 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/faults"
 )
 
-// inside is the gRPC server that the HTTP API calls, within the process: HTTP
-// requests pass the same interceptors as gRPC ones. It is apart from the public
-// server because it must outlive the HTTP edge, which outlives nothing.
+// inside is what the HTTP API calls, within the process: HTTP requests pass the
+// same interceptors as gRPC ones. It is apart from the public server because it
+// must outlive the HTTP edge, which outlives nothing.
 type inside struct {
+	unary *pipe
+	// streams come apart from the rest: they last, and places on a connection are
+	// counted.
+	streams *pipe
+}
+
+// openInside serves what the gateway calls.
+func openInside(plan blueprint, draining func() <-chan struct{}, log *slog.Logger) (*inside, error) {
+	endless := plan
+	// An HTTP connection carries one request at a time: there are never more.
+	endless.cfg.MaxStreams = uint32(plan.cfg.MaxConns)
+	streams, err := openPipe(endless.build(draining), log)
+	if err != nil {
+		return nil, err
+	}
+	unary, err := openPipe(plan.build(draining), log, grpc.WithStreamInterceptor(streamsApart(streams.conn)))
+	if err != nil {
+		closed, cancel := context.WithCancel(context.Background())
+		cancel() // nothing is under way
+		streams.close(closed)
+		return nil, err
+	}
+	return &inside{unary, streams}, nil
+}
+
+// close stops it once nothing calls it any more, or when ctx ends.
+func (in *inside) close(ctx context.Context) {
+	in.unary.close(ctx)
+	in.streams.close(ctx)
+}
+
+// pipe is a gRPC server and the one connection to it.
+type pipe struct {
 	server *grpc.Server
 	conn   *grpc.ClientConn
 	served chan struct{}
 }
 
-// pipe is how much the in-process connection buffers.
-const pipe = 256 << 10
+// buffered is how much the connection of a pipe buffers, in bytes.
+const buffered = 256 << 10
 
-// openInside starts the server and connects to it. The connection does no
+// openPipe starts the server and connects to it. The connection does no
 // health checks: NOT_SERVING would fail every HTTP request of a drain.
-func openInside(server *grpc.Server, cfg Config, log *slog.Logger) (*inside, error) {
-	listener := bufconn.Listen(pipe)
-	conn, err := grpc.NewClient("passthrough:///inside",
+func openPipe(server *grpc.Server, log *slog.Logger, options ...grpc.DialOption) (*pipe, error) {
+	listener := bufconn.Listen(buffered)
+	conn, err := grpc.NewClient("passthrough:///inside", append(options,
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableServiceConfig(),
@@ -43,33 +76,34 @@ func openInside(server *grpc.Server, cfg Config, log *slog.Logger) (*inside, err
 		grpc.WithDisableRetry(),
 		// The edge has limited what comes in; what goes out is ours.
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting the gateway: %w", err)
 	}
-	in := &inside{server: server, conn: conn, served: make(chan struct{})}
+	p := &pipe{server: server, conn: conn, served: make(chan struct{})}
 	go func() { // ends when close stops the server, and waits for it
-		defer close(in.served)
+		defer close(p.served)
 		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			log.Error("the gateway's gRPC server ended", "error", err)
 		}
 	}()
-	return in, nil
+	return p, nil
 }
 
 // close stops the server once nothing calls it any more, or when ctx ends.
-func (in *inside) close(ctx context.Context) {
-	_ = in.conn.Close()
-	stop := context.AfterFunc(ctx, in.server.Stop)
+func (p *pipe) close(ctx context.Context) {
+	_ = p.conn.Close()
+	stop := context.AfterFunc(ctx, p.server.Stop)
 	defer stop()
-	in.server.GracefulStop()
-	<-in.served
+	p.server.GracefulStop()
+	<-p.served
 }
 
 // newGateway translates HTTP to calls over conn.
-func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slog.Logger, injector *faults.Injector) (http.Handler, error) {
+func newGateway(ctx context.Context, cfg Config, apis []API, conn *grpc.ClientConn, log *slog.Logger, injector *faults.Injector) (http.Handler, error) {
 	options := append(injector.Gateway(),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newStrictJSON()),
+		runtime.WithMarshalerOption(mimeEvents, eventStream{newStrictJSON()}),
 		runtime.SetQueryParameterParser(&strictQuery{}),
 		runtime.WithIncomingHeaderMatcher(matchIncoming),
 		runtime.WithMetadata(tellClient),
@@ -89,7 +123,7 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 			}
 			apierror.WriteProblem(w, routingError(r, code))
 		}),
-		runtime.WithMiddlewares(rehearse),
+		runtime.WithMiddlewares(rehearse, carry(cfg)),
 		// A form body or a header must not turn one method into another.
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
@@ -108,9 +142,15 @@ func newGateway(ctx context.Context, apis []API, conn *grpc.ClientConn, log *slo
 }
 
 // answer finishes a successful answer: what gRPC says in trailers, and status 202
-// where something is still under way.
+// where something is still under way. No message is what a stream begins with.
 func answer(apis []API) func(context.Context, http.ResponseWriter, proto.Message) error {
 	return func(ctx context.Context, w http.ResponseWriter, message proto.Message) error {
+		if c, ok := w.(*carrier); ok && (message == nil || c.open) {
+			if message == nil {
+				return c.begin()
+			}
+			return nil
+		}
 		headersFromTrailers(ctx, w)
 		for _, api := range apis {
 			if api.Accepted != nil && api.Accepted(message) {

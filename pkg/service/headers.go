@@ -21,6 +21,7 @@ const (
 	headerRequestID = "X-Request-Id"
 	headerVersion   = "Holdfast-Version"
 	headerAttempts  = "Holdfast-Attempts"
+	headerLastEvent = "Last-Event-Id" // as net/http spells it
 )
 
 // incoming are the request headers that become gRPC metadata. Everything else
@@ -32,7 +33,13 @@ var incoming = map[string]string{
 	"Traceparent":   "traceparent",
 	"Tracestate":    "tracestate",
 	headerRequestID: "x-request-id",
+	headerLastEvent: LastEventMetadata,
 }
+
+// LastEventMetadata is the metadata in which a method that streams finds the id
+// of the last server-sent event that a client has got: the resume token that the
+// event had.
+const LastEventMetadata = "last-event-id"
 
 func matchIncoming(header string) (string, bool) {
 	name, ok := incoming[header]
@@ -89,6 +96,10 @@ func cleanHeaders(h http.Header) *apierror.Error {
 				apierror.WithField("etag", "is not one entity tag"))
 		}
 		h.Set("If-Match", tag)
+	}
+	if ids := h.Values(headerLastEvent); len(ids) > 0 && (len(ids) > 1 || !visible(ids[0])) {
+		return apierror.New(apierror.ReasonInvalidResumeToken, "Last-Event-ID must be one id, as an event had it",
+			apierror.WithField("resume_token", "is not one of ours"))
 	}
 	if credentials := h.Values("Authorization"); len(credentials) > 1 || (len(credentials) == 1 && !visible(strings.ReplaceAll(credentials[0], " ", ""))) {
 		return apierror.New(apierror.ReasonCredentialsInvalid, "the Authorization header is not `Bearer` and a key")

@@ -28,6 +28,11 @@ func newStrictJSON() *strictJSON {
 
 // Marshal returns v as compact JSON.
 func (m *strictJSON) Marshal(v any) ([]byte, error) {
+	if piece, ok := v.(map[string]proto.Message); ok {
+		if problem, ok := problemOf(piece); ok { // the end of a stream
+			return json.Marshal(map[string]apierror.Problem{"error": problem})
+		}
+	}
 	loose, err := m.JSONPb.Marshal(v)
 	if err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func (p parts) plan(ctx context.Context) (blueprint, error) {
 	p.Faults.Serves(policies.All())
 	c := chain{
 		log: p.Log, policies: policies, faults: p.Faults, verifier: p.Verifier, limits: p.Limits,
-		shedder: p.shedder(policies), store: p.Store,
+		life: lifespan{p.Config.MaxConnAge, p.Config.MaxConnAgeGrace}, shedder: p.shedder(policies), store: p.Store,
 	}
 	if err := c.prepare(ctx); err != nil {
 		return blueprint{}, err
@@ -147,11 +147,11 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 			_ = httpPort.Close()
 		}
 	}()
-	if served.inside, err = openInside(plan.forGateway().build(served.draining), cfg, p.Log); err != nil { //nolint:contextcheck // its streams bring contexts of their own
+	if served.inside, err = openInside(plan.forGateway(), served.draining, p.Log); err != nil { //nolint:contextcheck // its streams bring contexts of their own
 		return nil, err
 	}
 	// The gateway outlives the context of starting.
-	gateway, err := newGateway(context.WithoutCancel(ctx), p.APIs, served.inside.conn, p.Log, p.Faults)
+	gateway, err := newGateway(context.WithoutCancel(ctx), cfg, p.APIs, served.inside.unary.conn, p.Log, p.Faults)
 	if err != nil {
 		served.inside.close(ctx)
 		return nil, err

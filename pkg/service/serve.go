@@ -113,7 +113,7 @@ func (p *process) live(drain, force context.Context, def Definition, s settings,
 
 	var background sync.WaitGroup
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(drain))
-	background.Go(func() { heart(beating, p.public.Load().inside.conn, p.health.Beat("grpc")) })
+	background.Go(func() { heart(beating, p.public.Load().inside.unary.conn, p.health.Beat("grpc")) })
 	<-drain.Done()
 	// fx has one budget for all stop hooks and its own relay of signals would
 	// swallow the second one: so the budget is counted from the parts, and

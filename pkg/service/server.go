@@ -43,6 +43,7 @@ func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(decodingCodec{idempotency.Codec(), b.cfg.MaxMessage}),
 		grpc.StatsHandler(b.stats),
+		grpc.StatsHandler(connections{}),
 		grpc.ChainUnaryInterceptor(b.chain.unary(b.by)...),
 		grpc.ChainStreamInterceptor(b.chain.stream(b.by, draining)...),
 		grpc.UnknownServiceHandler(unknown),

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
@@ -25,11 +26,8 @@ import (
 // The rules of every API that is linked in are compiled here, so that a rule
 // which cannot work is this error and not that of some request.
 func UnaryServerInterceptor() (grpc.UnaryServerInterceptor, error) {
-	validator, err := protovalidate.New()
+	validator, err := ready()
 	if err != nil {
-		return nil, fmt.Errorf("make the validator: %w", err)
-	}
-	if err := compile(validator, requests(protoregistry.GlobalFiles)); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -40,6 +38,48 @@ func UnaryServerInterceptor() (grpc.UnaryServerInterceptor, error) {
 		}
 		return handler(ctx, req)
 	}, nil
+}
+
+// StreamServerInterceptor does the same for every message that a stream
+// receives.
+func StreamServerInterceptor() (grpc.StreamServerInterceptor, error) {
+	validator, err := ready()
+	if err != nil {
+		return nil, err
+	}
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return handler(srv, checkedStream{stream, validator})
+	}, nil
+}
+
+// checkedStream checks what it receives.
+type checkedStream struct {
+	grpc.ServerStream
+	validator protovalidate.Validator
+}
+
+// RecvMsg receives a message that keeps the rules, or says which it breaks.
+func (s checkedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if message, ok := m.(proto.Message); ok {
+		return check(s.validator, message)
+	}
+	return nil
+}
+
+// shared is the one validator of the process: compiled rules are kept in it.
+var shared = sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() })
+
+// ready returns the validator, which has compiled the rules of every API that is
+// linked in.
+func ready() (protovalidate.Validator, error) {
+	validator, err := shared()
+	if err != nil {
+		return nil, fmt.Errorf("make the validator: %w", err)
+	}
+	return validator, compile(validator, requests(protoregistry.GlobalFiles))
 }
 
 // requests returns the request types of all methods that have a policy: those

@@ -20,13 +20,14 @@ import (
 type api struct {
 	ordersv1.UnimplementedOrdersServiceServer
 
-	store  *store
-	keys   *idempotency.Store
-	derive *idempotency.Deriver
-	finish *finisher
-	show   presenter
-	nudge  func() // makes the completer look at once
-	now    func() time.Time
+	store   *store
+	keys    *idempotency.Store
+	derive  *idempotency.Deriver
+	finish  *finisher
+	show    presenter
+	watches *watches
+	nudge   func() // makes the completer look at once
+	now     func() time.Time
 }
 
 // CreateOrder places an order in two commits. The first accepts it; between the
@@ -134,6 +135,7 @@ func (a *api) CancelOrder(ctx context.Context, r *ordersv1.CancelOrderRequest) (
 		return nil, toStatus(err)
 	}
 	a.nudge()
+	a.watches.wake(id)
 	return answer(outcome, &ordersv1.CancelOrderResponse{})
 }
 
@@ -180,6 +182,7 @@ func (a *api) UpdateOrder(ctx context.Context, r *ordersv1.UpdateOrderRequest) (
 		case err != nil:
 			return nil, toStatus(err)
 		}
+		a.watches.wake(id)
 		return &ordersv1.UpdateOrderResponse{Order: a.show.order(ctx, o)}, nil
 	}
 }

@@ -20,6 +20,7 @@ type finisher struct {
 	store    *store
 	payments *payments
 	show     presenter
+	watches  *watches
 	now      func() time.Time
 }
 
@@ -136,6 +137,7 @@ func (f *finisher) decide(
 			}
 		})
 		if !overtaken(err) {
+			f.watches.wake(attempt.Resource)
 			return outcome, err
 		}
 		if o, err = f.store.get(ctx, attempt.Tenant, attempt.Resource); err != nil {

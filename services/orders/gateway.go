@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/service"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 )
 
@@ -17,8 +18,9 @@ func registerGateway(ctx context.Context, mux *runtime.ServeMux, conn *grpc.Clie
 	return ordersv1.RegisterOrdersServiceHandlerClient(ctx, mux, httpClient{ordersv1.NewOrdersServiceClient(conn)})
 }
 
-// httpClient is how the gateway calls the API. HTTP has a header for what gRPC
-// says in a field: If-Match fills in the etag, before anything validates it.
+// httpClient is how the gateway calls the API. HTTP has headers for what gRPC says
+// in fields: If-Match is the etag and Last-Event-ID the resume token, before
+// anything validates them.
 type httpClient struct{ ordersv1.OrdersServiceClient }
 
 // UpdateOrder takes the etag from If-Match if the body has none. Two that differ
@@ -36,6 +38,17 @@ func (c httpClient) UpdateOrder(ctx context.Context, r *ordersv1.UpdateOrderRequ
 		}
 	}
 	return c.OrdersServiceClient.UpdateOrder(ctx, r, opts...)
+}
+
+// WatchOrder goes on after the event that Last-Event-ID names. That is said by who
+// reconnects, with the URL that it began with: it is newer than what the URL says.
+func (c httpClient) WatchOrder(ctx context.Context, r *ordersv1.WatchOrderRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ordersv1.WatchOrderResponse], error) {
+	sent, _ := metadata.FromOutgoingContext(ctx)
+	for _, last := range sent.Get(service.LastEventMetadata) {
+		r = proto.CloneOf(r)
+		r.ResumeToken = last
+	}
+	return c.OrdersServiceClient.WatchOrder(ctx, r, opts...)
 }
 
 // accepted reports whether an answer is of something still under way, which

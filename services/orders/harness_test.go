@@ -72,7 +72,8 @@ func startWithFlags(t *testing.T, flagsFile string) *harness {
 	features, err := flags.New(t.Context(), flags.Config{File: flagsFile}, builtInFlags, log)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, features.Close(context.Background())) }) // the test's context has ended by then
-	a, completer := build(idempotency.CompleterConfig{Interval: 100 * time.Millisecond, MaxPause: time.Second, Workers: 4}, h.pool, keys, derive, conn, features)
+	completing := idempotency.CompleterConfig{Interval: 100 * time.Millisecond, MaxPause: time.Second, Workers: 4}
+	a, completer, _ := build(completing, WatchConfig{}, h.pool, keys, derive, conn, features, log)
 	h.api, h.address = a, serve(t, a, keys, log)
 	h.client, h.other = h.dial(t, auth.DevelopmentKey), h.dial(t, auth.DevelopmentKeyOther)
 

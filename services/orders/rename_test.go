@@ -33,9 +33,9 @@ import (
 // The newest migration that each release needs.
 const (
 	schemaBefore   = 2
-	schemaExpand   = 3
-	schemaAfter    = 6
-	schemaContract = 7
+	schemaExpand   = 4
+	schemaAfter    = 7
+	schemaContract = 8
 )
 
 // release is what one release says to the database.

@@ -15,6 +15,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,6 +26,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/flags"
+	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/housekeeping"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
@@ -40,7 +42,7 @@ var Definition = service.Definition{
 	Name:       "orders",
 	Module:     Module,
 	Migrations: migrations.FS,
-	Config:     []any{Config{}, idempotency.Config{}, idempotency.CompleterConfig{}, flags.Config{}},
+	Config:     []any{Config{}, WatchConfig{}, idempotency.Config{}, idempotency.CompleterConfig{}, flags.Config{}},
 }
 
 // Config is what orders is told by its environment.
@@ -64,6 +66,7 @@ var Module = fx.Module("orders",
 		fx.Annotate(dialPayments, fx.As(new(grpc.ClientConnInterface))),
 		build,
 	),
+	fx.Invoke(keepWatch),
 	service.ProvideAPI(newAPI),
 	service.ProvideWorker(newCompleterWorker),
 	service.ProvideWorker(newHousekeeping),
@@ -101,14 +104,16 @@ func readFlags(lifecycle fx.Lifecycle, cfg flags.Config, log *slog.Logger) (*fla
 	return features, nil
 }
 
-// build puts the service together: the RPCs, and the completer that goes on
-// where they had to leave off.
+// build puts the service together: the RPCs, the completer that goes on where they
+// had to leave off, and those who watch.
 func build(
-	cfg idempotency.CompleterConfig, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver, conn grpc.ClientConnInterface,
-	features *flags.Flags,
-) (*api, *idempotency.Completer) {
+	cfg idempotency.CompleterConfig, watching WatchConfig, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver,
+	conn grpc.ClientConnInterface, features *flags.Flags, log *slog.Logger,
+) (*api, *idempotency.Completer, *watches) {
 	s, show := &store{pool: pool}, presenter{features}
+	followed := newWatches(s, watching, log)
 	finish := &finisher{
+		watches:  followed,
 		store:    s,
 		payments: &payments{client: paymentsv1.NewPaymentsServiceClient(conn)},
 		show:     show,
@@ -116,9 +121,25 @@ func build(
 	}
 	completer := idempotency.NewCompleter(keys, finish.resumers(), idempotency.WithConfig(cfg))
 	return &api{
-		store: s, keys: keys, derive: derive, finish: finish, show: show,
+		store: s, keys: keys, derive: derive, finish: finish, show: show, watches: followed,
 		nudge: completer.Nudge, now: time.Now,
-	}, completer
+	}, completer, followed
+}
+
+// keepWatch looks for changes from the start of the process to its end. It is no
+// worker, which stops when the process drains: who comes to a drained replica all
+// the same is told of changes, too.
+func keepWatch(w *watches, h *health.Health, lifecycle fx.Lifecycle) {
+	ctx, stop := context.WithCancel(context.Background())
+	var looking sync.WaitGroup
+	h.Show("watches", w.report)
+	lifecycle.Append(fx.StartStopHook(
+		func() { looking.Go(func() { w.run(ctx) }) },
+		func() {
+			stop()
+			looking.Wait()
+		},
+	))
 }
 
 func newAPI(a *api) service.API {

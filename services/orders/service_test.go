@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/flags"
+	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/service"
@@ -34,7 +35,9 @@ func TestTheModuleFindsAllItNeeds(t *testing.T) {
 			func() *pgxpool.Pool { return nil },
 			func() config.Environment { return config.Development },
 			func() auth.Config { return auth.Config{} },
+			func() *health.Health { return nil },
 			func() Config { return Config{} },
+			func() WatchConfig { return WatchConfig{} },
 			func() idempotency.Config { return idempotency.Config{} },
 			func() idempotency.CompleterConfig { return idempotency.CompleterConfig{} },
 			func() flags.Config { return flags.Config{} },
@@ -48,6 +51,14 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 	require.NoError(t, err, "the defaults are fine")
 	for _, name := range []string{"HOLDFAST_PAYMENTS_BACKOFF", "HOLDFAST_PAYMENTS_MAX_CONCURRENT"} {
 		_, err := config.Load[Config](map[string]string{name: "-1"})
+		require.ErrorContains(t, err, name)
+	}
+	_, err = config.Load[WatchConfig](map[string]string{})
+	require.NoError(t, err, "the defaults are fine")
+	for name, value := range map[string]string{
+		"HOLDFAST_WATCH_INTERVAL": "1ms", "HOLDFAST_WATCH_MAX": "0", "HOLDFAST_WATCH_MAX_PER_TENANT": "-1",
+	} {
+		_, err := config.Load[WatchConfig](map[string]string{name: value})
 		require.ErrorContains(t, err, name)
 	}
 }

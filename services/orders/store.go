@@ -76,7 +76,12 @@ new_order AS (
                         contact_email, shipping_note, create_time, update_time)
     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11
     FROM claimed
-    RETURNING id
+    RETURNING *
+),
+first_revision AS (
+    INSERT INTO order_revisions (order_id, version, state, payment_id, decline_code, contact_email, shipping_note, update_time)
+    SELECT id, version, state, payment_id, decline_code, contact_email, shipping_note, update_time
+    FROM new_order
 ),
 new_lines AS (
     INSERT INTO order_lines (order_id, position, product_id, quantity, unit_price, unit_price_minor)
@@ -106,7 +111,9 @@ SELECT o.id, o.tenant, o.state, o.version, o.currency, o.total, o.payment_method
        o.payment_id, o.decline_code, o.contact_email, o.shipping_note, o.edited_from,
        o.create_time, o.update_time, l.product_ids, l.quantities, l.unit_prices
 FROM orders o
-CROSS JOIN LATERAL (
+` + joinLines
+
+const joinLines = `CROSS JOIN LATERAL (
     SELECT array_agg(product_id ORDER BY position) AS product_ids,
            array_agg(quantity   ORDER BY position) AS quantities,
            array_agg(coalesce(unit_price_minor, unit_price) ORDER BY position) AS unit_prices
@@ -177,13 +184,19 @@ func (s *store) list(ctx context.Context, tenant string, state State, before tim
 	return orders, nil
 }
 
-// updateOrder writes a change over the version that it was made from. No row
-// means that somebody else was faster.
+// updateOrder writes a change over the version that it was made from, and what it
+// left for those who watch. No row means that somebody else was faster.
 const updateOrder = `
-UPDATE orders
-SET state = $4, version = $5, payment_id = $6, decline_code = $7,
-    contact_email = $8, shipping_note = $9, edited_from = $10, update_time = $11
-WHERE tenant = $1 AND id = $2 AND version = $3`
+WITH changed AS (
+    UPDATE orders
+    SET state = $4, version = $5, payment_id = $6, decline_code = $7,
+        contact_email = $8, shipping_note = $9, edited_from = $10, update_time = $11
+    WHERE tenant = $1 AND id = $2 AND version = $3
+    RETURNING *
+)
+INSERT INTO order_revisions (order_id, version, state, payment_id, decline_code, contact_email, shipping_note, update_time)
+SELECT id, version, state, payment_id, decline_code, contact_email, shipping_note, update_time
+FROM changed`
 
 func updateOrderArgs(o *Order) []any {
 	return []any{

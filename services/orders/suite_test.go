@@ -9,70 +9,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency/idempotencytest"
-	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest"
-	"github.com/holdfast-dev/holdfast/pkg/service"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 	"github.com/holdfast-dev/holdfast/services/orders/migrations"
 )
-
-// whole is the service as pkg/service runs it, gateway and all.
-type whole struct {
-	harness
-	conn *grpc.ClientConn // without credentials
-	http string
-}
-
-func startWhole(t *testing.T) *whole {
-	t.Helper()
-	db := pgtest.New(t, migrate, "orders")
-	fake, target := startPayments(t)
-	w := &whole{harness: harness{pool: db.Pool, payments: fake}}
-	ready, ended := make(chan service.Addresses, 1), make(chan error, 1)
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	go func() {
-		ended <- service.Run(ctx, Definition, nil, io.Discard,
-			service.WithReady(func(at service.Addresses) { ready <- at }),
-			service.WithLogs(t.Output()),
-			service.WithEnvironment(map[string]string{
-				"HOLDFAST_ENV":                 "development",
-				"HOLDFAST_DATABASE_URL":        db.URL,
-				"HOLDFAST_GRPC_ADDR":           "127.0.0.1:0",
-				"HOLDFAST_HTTP_ADDR":           "127.0.0.1:0",
-				"HOLDFAST_PROBE_ADDR":          "127.0.0.1:0",
-				"HOLDFAST_ADMIN_ADDR":          "127.0.0.1:0",
-				"HOLDFAST_LAME_DUCK":           "0s",
-				"HOLDFAST_DERIVATION_SECRETS":  keyConfig().Secrets,
-				"HOLDFAST_PAYMENTS_TARGET":     target,
-				"HOLDFAST_COMPLETER_INTERVAL":  "100ms",
-				"HOLDFAST_COMPLETER_MAX_PAUSE": "1s",
-			}))
-	}()
-	t.Cleanup(func() {
-		stop()
-		require.NoError(t, <-ended)
-	})
-	var at service.Addresses
-	select {
-	case at = <-ready:
-	case err := <-ended:
-		ended <- err
-		t.Fatalf("the service did not start: %v", err)
-	}
-	w.address, w.http = at.GRPC, "http://"+at.HTTP
-	w.client, w.other = w.dial(t, auth.DevelopmentKey), w.dial(t, auth.DevelopmentKeyOther)
-	var err error
-	w.conn, err = grpc.NewClient(at.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() { w.conn.Close() })
-	return w
-}
 
 // TestCreateOrderKeepsThePromisesOfItsKey counts what payments took: that is
 // what a repeat must not do again.

@@ -692,6 +692,127 @@ func (x *GetOrderResponse) GetOrder() *Order {
 	return nil
 }
 
+// WatchOrderRequest names an order, and where to go on.
+type WatchOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Where to go on: the `resume_token` of the last answer that was received, or
+	// of the error that ended the stream. Empty to begin with the order as it is.
+	// Over HTTP the header `Last-Event-ID` says the same, and is believed first.
+	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchOrderRequest) Reset() {
+	*x = WatchOrderRequest{}
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchOrderRequest) ProtoMessage() {}
+
+func (x *WatchOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchOrderRequest.ProtoReflect.Descriptor instead.
+func (*WatchOrderRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchOrderRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WatchOrderRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchOrderResponse is one revision of an order.
+type WatchOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order as this revision left it.
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// Counts the changes of the order, its creation being 1.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Goes on after this revision; opaque.
+	ResumeToken   string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchOrderResponse) Reset() {
+	*x = WatchOrderResponse{}
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchOrderResponse) ProtoMessage() {}
+
+func (x *WatchOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchOrderResponse.ProtoReflect.Descriptor instead.
+func (*WatchOrderResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WatchOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *WatchOrderResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *WatchOrderResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
 // ListOrdersRequest selects orders.
 type ListOrdersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -707,7 +828,7 @@ type ListOrdersRequest struct {
 
 func (x *ListOrdersRequest) Reset() {
 	*x = ListOrdersRequest{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +840,7 @@ func (x *ListOrdersRequest) String() string {
 func (*ListOrdersRequest) ProtoMessage() {}
 
 func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +853,7 @@ func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersRequest.ProtoReflect.Descriptor instead.
 func (*ListOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListOrdersRequest) GetPageSize() int32 {
@@ -769,7 +890,7 @@ type ListOrdersResponse struct {
 
 func (x *ListOrdersResponse) Reset() {
 	*x = ListOrdersResponse{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +902,7 @@ func (x *ListOrdersResponse) String() string {
 func (*ListOrdersResponse) ProtoMessage() {}
 
 func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +915,7 @@ func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersResponse.ProtoReflect.Descriptor instead.
 func (*ListOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListOrdersResponse) GetOrders() []*Order {
@@ -829,7 +950,7 @@ type UpdateOrderRequest struct {
 
 func (x *UpdateOrderRequest) Reset() {
 	*x = UpdateOrderRequest{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +962,7 @@ func (x *UpdateOrderRequest) String() string {
 func (*UpdateOrderRequest) ProtoMessage() {}
 
 func (x *UpdateOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +975,7 @@ func (x *UpdateOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOrderRequest.ProtoReflect.Descriptor instead.
 func (*UpdateOrderRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateOrderRequest) GetId() string {
@@ -896,7 +1017,7 @@ type UpdateOrderResponse struct {
 
 func (x *UpdateOrderResponse) Reset() {
 	*x = UpdateOrderResponse{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1029,7 @@ func (x *UpdateOrderResponse) String() string {
 func (*UpdateOrderResponse) ProtoMessage() {}
 
 func (x *UpdateOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1042,7 @@ func (x *UpdateOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOrderResponse.ProtoReflect.Descriptor instead.
 func (*UpdateOrderResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpdateOrderResponse) GetOrder() *Order {
@@ -942,7 +1063,7 @@ type CancelOrderRequest struct {
 
 func (x *CancelOrderRequest) Reset() {
 	*x = CancelOrderRequest{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1075,7 @@ func (x *CancelOrderRequest) String() string {
 func (*CancelOrderRequest) ProtoMessage() {}
 
 func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1088,7 @@ func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOrderRequest.ProtoReflect.Descriptor instead.
 func (*CancelOrderRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CancelOrderRequest) GetId() string {
@@ -988,7 +1109,7 @@ type CancelOrderResponse struct {
 
 func (x *CancelOrderResponse) Reset() {
 	*x = CancelOrderResponse{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1121,7 @@ func (x *CancelOrderResponse) String() string {
 func (*CancelOrderResponse) ProtoMessage() {}
 
 func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1134,7 @@ func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOrderResponse.ProtoReflect.Descriptor instead.
 func (*CancelOrderResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelOrderResponse) GetOrder() *Order {
@@ -1036,7 +1157,7 @@ type CreateOrderRequest_Line struct {
 
 func (x *CreateOrderRequest_Line) Reset() {
 	*x = CreateOrderRequest_Line{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1169,7 @@ func (x *CreateOrderRequest_Line) String() string {
 func (*CreateOrderRequest_Line) ProtoMessage() {}
 
 func (x *CreateOrderRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1256,14 @@ const file_holdfast_orders_v1_orders_proto_rawDesc = "" +
 	"\x0fGetOrderRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"C\n" +
 	"\x10GetOrderResponse\x12/\n" +
-	"\x05order\x18\x01 \x01(\v2\x19.holdfast.orders.v1.OrderR\x05order\"\xa5\x01\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.holdfast.orders.v1.OrderR\x05order\"Z\n" +
+	"\x11WatchOrderRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12+\n" +
+	"\fresume_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vresumeToken\"\x84\x01\n" +
+	"\x12WatchOrderResponse\x12/\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.holdfast.orders.v1.OrderR\x05order\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12!\n" +
+	"\fresume_token\x18\x03 \x01(\tR\vresumeToken\"\xa5\x01\n" +
 	"\x11ListOrdersRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
@@ -1166,12 +1294,14 @@ const file_holdfast_orders_v1_orders_proto_rawDesc = "" +
 	"\x10ORDER_STATE_PAID\x10\x02\x12\x1e\n" +
 	"\x1aORDER_STATE_PAYMENT_FAILED\x10\x03\x12\x1a\n" +
 	"\x16ORDER_STATE_CANCELLING\x10\x04\x12\x19\n" +
-	"\x15ORDER_STATE_CANCELLED\x10\x052\xb8\a\n" +
+	"\x15ORDER_STATE_CANCELLED\x10\x052\xcd\b\n" +
 	"\rOrdersService\x12\x91\x01\n" +
 	"\fListProducts\x12'.holdfast.orders.v1.ListProductsRequest\x1a(.holdfast.orders.v1.ListProductsResponse\".\xca\xf3\x18\x13\x12\x02\b\x02\x18\x02\"\vorders.read\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/products\x90\x02\x01\x12\xc3\x01\n" +
 	"\vCreateOrder\x12&.holdfast.orders.v1.CreateOrderRequest\x1a'.holdfast.orders.v1.CreateOrderResponse\"c\xca\xf3\x18J\b\x01\x12\x02\b\x05\x18\x03\"\forders.write*2holdfast.payments.v1.PaymentsService.ChargePayment\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
 	"/v1/orders\x12\x88\x01\n" +
-	"\bGetOrder\x12#.holdfast.orders.v1.GetOrderRequest\x1a$.holdfast.orders.v1.GetOrderResponse\"1\xca\xf3\x18\x13\x12\x02\b\x02\x18\x03\"\vorders.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x90\x02\x01\x12\x89\x01\n" +
+	"\bGetOrder\x12#.holdfast.orders.v1.GetOrderRequest\x1a$.holdfast.orders.v1.GetOrderResponse\"1\xca\xf3\x18\x13\x12\x02\b\x02\x18\x03\"\vorders.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x90\x02\x01\x12\x92\x01\n" +
+	"\n" +
+	"WatchOrder\x12%.holdfast.orders.v1.WatchOrderRequest\x1a&.holdfast.orders.v1.WatchOrderResponse\"3\xca\xf3\x18\x0f\x18\x02\"\vorders.read\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{id}:watch\x90\x02\x010\x01\x12\x89\x01\n" +
 	"\n" +
 	"ListOrders\x12%.holdfast.orders.v1.ListOrdersRequest\x1a&.holdfast.orders.v1.ListOrdersResponse\",\xca\xf3\x18\x13\x12\x02\b\x02\x18\x02\"\vorders.read\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/orders\x90\x02\x01\x12\x97\x01\n" +
@@ -1191,7 +1321,7 @@ func file_holdfast_orders_v1_orders_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_orders_v1_orders_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_holdfast_orders_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_holdfast_orders_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_holdfast_orders_v1_orders_proto_goTypes = []any{
 	(OrderState)(0),                 // 0: holdfast.orders.v1.OrderState
 	(*Product)(nil),                 // 1: holdfast.orders.v1.Product
@@ -1203,49 +1333,54 @@ var file_holdfast_orders_v1_orders_proto_goTypes = []any{
 	(*CreateOrderResponse)(nil),     // 7: holdfast.orders.v1.CreateOrderResponse
 	(*GetOrderRequest)(nil),         // 8: holdfast.orders.v1.GetOrderRequest
 	(*GetOrderResponse)(nil),        // 9: holdfast.orders.v1.GetOrderResponse
-	(*ListOrdersRequest)(nil),       // 10: holdfast.orders.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),      // 11: holdfast.orders.v1.ListOrdersResponse
-	(*UpdateOrderRequest)(nil),      // 12: holdfast.orders.v1.UpdateOrderRequest
-	(*UpdateOrderResponse)(nil),     // 13: holdfast.orders.v1.UpdateOrderResponse
-	(*CancelOrderRequest)(nil),      // 14: holdfast.orders.v1.CancelOrderRequest
-	(*CancelOrderResponse)(nil),     // 15: holdfast.orders.v1.CancelOrderResponse
-	(*CreateOrderRequest_Line)(nil), // 16: holdfast.orders.v1.CreateOrderRequest.Line
-	(*money.Money)(nil),             // 17: google.type.Money
-	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
+	(*WatchOrderRequest)(nil),       // 10: holdfast.orders.v1.WatchOrderRequest
+	(*WatchOrderResponse)(nil),      // 11: holdfast.orders.v1.WatchOrderResponse
+	(*ListOrdersRequest)(nil),       // 12: holdfast.orders.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),      // 13: holdfast.orders.v1.ListOrdersResponse
+	(*UpdateOrderRequest)(nil),      // 14: holdfast.orders.v1.UpdateOrderRequest
+	(*UpdateOrderResponse)(nil),     // 15: holdfast.orders.v1.UpdateOrderResponse
+	(*CancelOrderRequest)(nil),      // 16: holdfast.orders.v1.CancelOrderRequest
+	(*CancelOrderResponse)(nil),     // 17: holdfast.orders.v1.CancelOrderResponse
+	(*CreateOrderRequest_Line)(nil), // 18: holdfast.orders.v1.CreateOrderRequest.Line
+	(*money.Money)(nil),             // 19: google.type.Money
+	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
 }
 var file_holdfast_orders_v1_orders_proto_depIdxs = []int32{
-	17, // 0: holdfast.orders.v1.Product.price:type_name -> google.type.Money
-	17, // 1: holdfast.orders.v1.OrderLine.unit_price:type_name -> google.type.Money
+	19, // 0: holdfast.orders.v1.Product.price:type_name -> google.type.Money
+	19, // 1: holdfast.orders.v1.OrderLine.unit_price:type_name -> google.type.Money
 	0,  // 2: holdfast.orders.v1.Order.state:type_name -> holdfast.orders.v1.OrderState
 	2,  // 3: holdfast.orders.v1.Order.lines:type_name -> holdfast.orders.v1.OrderLine
-	17, // 4: holdfast.orders.v1.Order.total:type_name -> google.type.Money
-	18, // 5: holdfast.orders.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	18, // 6: holdfast.orders.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	19, // 4: holdfast.orders.v1.Order.total:type_name -> google.type.Money
+	20, // 5: holdfast.orders.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	20, // 6: holdfast.orders.v1.Order.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 7: holdfast.orders.v1.ListProductsResponse.products:type_name -> holdfast.orders.v1.Product
-	16, // 8: holdfast.orders.v1.CreateOrderRequest.lines:type_name -> holdfast.orders.v1.CreateOrderRequest.Line
+	18, // 8: holdfast.orders.v1.CreateOrderRequest.lines:type_name -> holdfast.orders.v1.CreateOrderRequest.Line
 	3,  // 9: holdfast.orders.v1.CreateOrderResponse.order:type_name -> holdfast.orders.v1.Order
 	3,  // 10: holdfast.orders.v1.GetOrderResponse.order:type_name -> holdfast.orders.v1.Order
-	0,  // 11: holdfast.orders.v1.ListOrdersRequest.state:type_name -> holdfast.orders.v1.OrderState
-	3,  // 12: holdfast.orders.v1.ListOrdersResponse.orders:type_name -> holdfast.orders.v1.Order
-	3,  // 13: holdfast.orders.v1.UpdateOrderResponse.order:type_name -> holdfast.orders.v1.Order
-	3,  // 14: holdfast.orders.v1.CancelOrderResponse.order:type_name -> holdfast.orders.v1.Order
-	4,  // 15: holdfast.orders.v1.OrdersService.ListProducts:input_type -> holdfast.orders.v1.ListProductsRequest
-	6,  // 16: holdfast.orders.v1.OrdersService.CreateOrder:input_type -> holdfast.orders.v1.CreateOrderRequest
-	8,  // 17: holdfast.orders.v1.OrdersService.GetOrder:input_type -> holdfast.orders.v1.GetOrderRequest
-	10, // 18: holdfast.orders.v1.OrdersService.ListOrders:input_type -> holdfast.orders.v1.ListOrdersRequest
-	12, // 19: holdfast.orders.v1.OrdersService.UpdateOrder:input_type -> holdfast.orders.v1.UpdateOrderRequest
-	14, // 20: holdfast.orders.v1.OrdersService.CancelOrder:input_type -> holdfast.orders.v1.CancelOrderRequest
-	5,  // 21: holdfast.orders.v1.OrdersService.ListProducts:output_type -> holdfast.orders.v1.ListProductsResponse
-	7,  // 22: holdfast.orders.v1.OrdersService.CreateOrder:output_type -> holdfast.orders.v1.CreateOrderResponse
-	9,  // 23: holdfast.orders.v1.OrdersService.GetOrder:output_type -> holdfast.orders.v1.GetOrderResponse
-	11, // 24: holdfast.orders.v1.OrdersService.ListOrders:output_type -> holdfast.orders.v1.ListOrdersResponse
-	13, // 25: holdfast.orders.v1.OrdersService.UpdateOrder:output_type -> holdfast.orders.v1.UpdateOrderResponse
-	15, // 26: holdfast.orders.v1.OrdersService.CancelOrder:output_type -> holdfast.orders.v1.CancelOrderResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	3,  // 11: holdfast.orders.v1.WatchOrderResponse.order:type_name -> holdfast.orders.v1.Order
+	0,  // 12: holdfast.orders.v1.ListOrdersRequest.state:type_name -> holdfast.orders.v1.OrderState
+	3,  // 13: holdfast.orders.v1.ListOrdersResponse.orders:type_name -> holdfast.orders.v1.Order
+	3,  // 14: holdfast.orders.v1.UpdateOrderResponse.order:type_name -> holdfast.orders.v1.Order
+	3,  // 15: holdfast.orders.v1.CancelOrderResponse.order:type_name -> holdfast.orders.v1.Order
+	4,  // 16: holdfast.orders.v1.OrdersService.ListProducts:input_type -> holdfast.orders.v1.ListProductsRequest
+	6,  // 17: holdfast.orders.v1.OrdersService.CreateOrder:input_type -> holdfast.orders.v1.CreateOrderRequest
+	8,  // 18: holdfast.orders.v1.OrdersService.GetOrder:input_type -> holdfast.orders.v1.GetOrderRequest
+	10, // 19: holdfast.orders.v1.OrdersService.WatchOrder:input_type -> holdfast.orders.v1.WatchOrderRequest
+	12, // 20: holdfast.orders.v1.OrdersService.ListOrders:input_type -> holdfast.orders.v1.ListOrdersRequest
+	14, // 21: holdfast.orders.v1.OrdersService.UpdateOrder:input_type -> holdfast.orders.v1.UpdateOrderRequest
+	16, // 22: holdfast.orders.v1.OrdersService.CancelOrder:input_type -> holdfast.orders.v1.CancelOrderRequest
+	5,  // 23: holdfast.orders.v1.OrdersService.ListProducts:output_type -> holdfast.orders.v1.ListProductsResponse
+	7,  // 24: holdfast.orders.v1.OrdersService.CreateOrder:output_type -> holdfast.orders.v1.CreateOrderResponse
+	9,  // 25: holdfast.orders.v1.OrdersService.GetOrder:output_type -> holdfast.orders.v1.GetOrderResponse
+	11, // 26: holdfast.orders.v1.OrdersService.WatchOrder:output_type -> holdfast.orders.v1.WatchOrderResponse
+	13, // 27: holdfast.orders.v1.OrdersService.ListOrders:output_type -> holdfast.orders.v1.ListOrdersResponse
+	15, // 28: holdfast.orders.v1.OrdersService.UpdateOrder:output_type -> holdfast.orders.v1.UpdateOrderResponse
+	17, // 29: holdfast.orders.v1.OrdersService.CancelOrder:output_type -> holdfast.orders.v1.CancelOrderResponse
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_orders_v1_orders_proto_init() }
@@ -1253,14 +1388,14 @@ func file_holdfast_orders_v1_orders_proto_init() {
 	if File_holdfast_orders_v1_orders_proto != nil {
 		return
 	}
-	file_holdfast_orders_v1_orders_proto_msgTypes[11].OneofWrappers = []any{}
+	file_holdfast_orders_v1_orders_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_orders_v1_orders_proto_rawDesc), len(file_holdfast_orders_v1_orders_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	OrdersService_ListProducts_FullMethodName = "/holdfast.orders.v1.OrdersService/ListProducts"
 	OrdersService_CreateOrder_FullMethodName  = "/holdfast.orders.v1.OrdersService/CreateOrder"
 	OrdersService_GetOrder_FullMethodName     = "/holdfast.orders.v1.OrdersService/GetOrder"
+	OrdersService_WatchOrder_FullMethodName   = "/holdfast.orders.v1.OrdersService/WatchOrder"
 	OrdersService_ListOrders_FullMethodName   = "/holdfast.orders.v1.OrdersService/ListOrders"
 	OrdersService_UpdateOrder_FullMethodName  = "/holdfast.orders.v1.OrdersService/UpdateOrder"
 	OrdersService_CancelOrder_FullMethodName  = "/holdfast.orders.v1.OrdersService/CancelOrder"
@@ -46,6 +47,14 @@ type OrdersServiceClient interface {
 	CreateOrder(ctx context.Context, in *CreateOrderRequest, opts ...grpc.CallOption) (*CreateOrderResponse, error)
 	// Returns one order of the caller's tenant.
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
+	// Follows one order of the caller's tenant: every revision of it, once and in
+	// order. Without a resume token the stream begins with the order as it is;
+	// with one it goes on after the answer that the token came with, on whichever
+	// replica. It does not end by itself, not even with an order that is final: a
+	// contact may still change. A replica that leaves ends it with DRAINING, to
+	// be resumed at once. Over HTTP it is JSON, a value a line, or server-sent
+	// events for `Accept: text/event-stream`.
+	WatchOrder(ctx context.Context, in *WatchOrderRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOrderResponse], error)
 	// Lists orders of the caller's tenant, newest first.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
 	// Changes what may change after an order was placed: its shipping note and
@@ -97,6 +106,25 @@ func (c *ordersServiceClient) GetOrder(ctx context.Context, in *GetOrderRequest,
 	return out, nil
 }
 
+func (c *ordersServiceClient) WatchOrder(ctx context.Context, in *WatchOrderRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOrderResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &OrdersService_ServiceDesc.Streams[0], OrdersService_WatchOrder_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchOrderRequest, WatchOrderResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OrdersService_WatchOrderClient = grpc.ServerStreamingClient[WatchOrderResponse]
+
 func (c *ordersServiceClient) ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListOrdersResponse)
@@ -143,6 +171,14 @@ type OrdersServiceServer interface {
 	CreateOrder(context.Context, *CreateOrderRequest) (*CreateOrderResponse, error)
 	// Returns one order of the caller's tenant.
 	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
+	// Follows one order of the caller's tenant: every revision of it, once and in
+	// order. Without a resume token the stream begins with the order as it is;
+	// with one it goes on after the answer that the token came with, on whichever
+	// replica. It does not end by itself, not even with an order that is final: a
+	// contact may still change. A replica that leaves ends it with DRAINING, to
+	// be resumed at once. Over HTTP it is JSON, a value a line, or server-sent
+	// events for `Accept: text/event-stream`.
+	WatchOrder(*WatchOrderRequest, grpc.ServerStreamingServer[WatchOrderResponse]) error
 	// Lists orders of the caller's tenant, newest first.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
 	// Changes what may change after an order was placed: its shipping note and
@@ -172,6 +208,9 @@ func (UnimplementedOrdersServiceServer) CreateOrder(context.Context, *CreateOrde
 }
 func (UnimplementedOrdersServiceServer) GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOrder not implemented")
+}
+func (UnimplementedOrdersServiceServer) WatchOrder(*WatchOrderRequest, grpc.ServerStreamingServer[WatchOrderResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchOrder not implemented")
 }
 func (UnimplementedOrdersServiceServer) ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOrders not implemented")
@@ -256,6 +295,17 @@ func _OrdersService_GetOrder_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _OrdersService_WatchOrder_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchOrderRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(OrdersServiceServer).WatchOrder(m, &grpc.GenericServerStream[WatchOrderRequest, WatchOrderResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OrdersService_WatchOrderServer = grpc.ServerStreamingServer[WatchOrderResponse]
 
 func _OrdersService_ListOrders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListOrdersRequest)
@@ -343,6 +393,12 @@ var OrdersService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _OrdersService_CancelOrder_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchOrder",
+			Handler:       _OrdersService_WatchOrder_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "holdfast/orders/v1/orders.proto",
 }

@@ -4,7 +4,12 @@ new_order AS (
                         contact_email, shipping_note, create_time, update_time)
     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11
     FROM claimed
-    RETURNING id
+    RETURNING *
+),
+first_revision AS (
+    INSERT INTO order_revisions (order_id, version, state, payment_id, decline_code, contact_email, shipping_note, update_time)
+    SELECT id, version, state, payment_id, decline_code, contact_email, shipping_note, update_time
+    FROM new_order
 ),
 new_lines AS (
     INSERT INTO order_lines (order_id, position, product_id, quantity, unit_price_minor)
