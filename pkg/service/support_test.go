@@ -44,9 +44,11 @@ func TestMain(m *testing.M) {
 // business, so that a test can ask for a slow answer, or for a panic.
 type shop struct {
 	ordersv1.UnimplementedOrdersServiceServer
-	calls  atomic.Int64
-	worked workLog
-	ids    func(string) // called with the id of each order asked for
+	calls atomic.Int64
+	// streaming is how many streams are open.
+	streaming atomic.Int64
+	worked    workLog
+	ids       func(string) // called with the id of each order asked for
 	// refuse is what every order asked for is answered with, if it is set.
 	refuse  atomic.Pointer[apierror.Error]
 	refused atomic.Int64
