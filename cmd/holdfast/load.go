@@ -36,7 +36,8 @@ func loadCommand() *cobra.Command {
 		Use:   "load",
 		Short: "Put the drills' load on a platform that runs elsewhere, and audit it afterwards",
 		Long: `Puts open-loop load on orders (gRPC and HTTP, on reused and new connections, fresh
-orders, replays and spent keys) until it is stopped, checks the invariants if it
+orders, replays and spent keys; clients that follow an order while it changes)
+until it is stopped, checks the invariants if it
 was told where the databases and the sandbox are, and prints the verdict as JSON.
 Exit code 1 means that something failed.
 
@@ -73,6 +74,7 @@ It is what a drill runs as a Job in a cluster. While it runs:
 	flags.StringVar(&target.SandboxURL, "sandbox", "", "URL of the sandbox, for the audit")
 	flags.Uint64Var(&options.Seed, "seed", options.Seed, "what requests are drawn from (default: a new one)")
 	flags.Float64Var(&options.Rate, "rate", options.Rate, "requests a second")
+	flags.Float64Var(&options.Watches, "watches", options.Watches, "clients a second that begin to follow an order")
 	flags.IntVar(&retries, "retries", 0, "how often a client tries again; zero shows every failure")
 	flags.DurationVar(&length, "for", 0, "end by itself after this time")
 	// Defaults from the environment may be secrets; help must not print them.

@@ -85,12 +85,12 @@ func wantsEvents(r *http.Request) bool {
 func (c *carrier) begin() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// The time in which a request must have arrived goes on, and would end the
-	// stream: the server reads on to notice that the client leaves.
-	if err := errors.Join(c.control.SetReadDeadline(time.Time{}), c.extend()); err != nil {
+	if err := c.extend(); err != nil {
 		return err
 	}
 	header := c.Header()
+	// Who comes back comes back on another connection, which may lead elsewhere.
+	header.Set("Connection", "close")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // proxies that collect an answer would collect for ever
 	header.Set("Content-Type", mimeLines)

@@ -45,6 +45,7 @@ type chain struct {
 	verifier  auth.Verifier
 	limits    *ratelimit.Limits
 	life      lifespan           // of connections
+	streams   *streamMeter
 	shedder   *shed.Shedder      // nil: shedding is off
 	store     *idempotency.Store // nil: no method of the service needs a key
 	validated grpc.UnaryServerInterceptor
@@ -108,7 +109,7 @@ func tellVersionOfStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServer
 // so no part in idempotency.
 func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServerInterceptor {
 	gate := c.gate(by)
-	interceptors := []grpc.StreamServerInterceptor{tellVersionOfStream, resilience.StreamServerInterceptor(), apierror.StreamServerInterceptor(c.log)}
+	interceptors := []grpc.StreamServerInterceptor{tellVersionOfStream, c.count, resilience.StreamServerInterceptor(), apierror.StreamServerInterceptor(c.log)}
 	if by == overNetwork {
 		interceptors = append(interceptors, gate.AddressStream)
 	}
@@ -146,6 +147,13 @@ func unknown(any, grpc.ServerStream) error { return errUnknownMethod }
 func (c chain) knows(fullMethod string) bool {
 	_, known := c.policies.Lookup(fullMethod)
 	return known
+}
+
+// measured reports whether a method is measured as a call is; a stream is counted
+// by its own meter.
+func (c chain) measured(fullMethod string) bool {
+	m, known := c.policies.Lookup(fullMethod)
+	return known && !m.Streaming
 }
 
 // ofTransport reports whether a method belongs to gRPC itself: health and

@@ -85,13 +85,6 @@ func (d *door) accept() {
 	}
 }
 
-// endStreams tells the streams of the current generation to end.
-func (d *door) endStreams() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.current.endStreams()
-}
-
 func (g *generation) endStreams() { g.drainNow.Do(func() { close(g.draining) }) }
 
 // swap puts a new server behind the door and drains the old one: its streams
@@ -131,15 +124,25 @@ func (d *door) close(ctx context.Context) (forced bool) {
 	return forced
 }
 
+// goAwayFirst is how long before its streams end a server begins to stop. A client
+// goes on with a stream at once, and should know by then that it needs another
+// connection. gRPC does not tell when it has sent its GOAWAY.
+const goAwayFirst = 50 * time.Millisecond
+
 // stop drains one server: GracefulStop, and Stop when ctx ends.
 func (g *generation) stop(ctx context.Context) (forced bool) {
-	g.endStreams()
 	g.handoff.settle(ctx)
 	graceful := make(chan struct{})
 	go func() { // ends with Stop at the latest
 		defer close(graceful)
 		g.server.GracefulStop()
 	}()
+	select {
+	case <-graceful: // there was no stream
+	case <-ctx.Done():
+	case <-time.After(goAwayFirst):
+	}
+	g.endStreams()
 	select {
 	case <-graceful:
 	case <-ctx.Done():

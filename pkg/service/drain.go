@@ -16,7 +16,8 @@ import (
 //
 //	1  health says NOT_SERVING, /readyz 503; liveness stays
 //	2  lame duck: everything is still accepted, while callers learn of step 1
-//	3  streams are told to end, each with a message and a way to resume
+//	3  streams are told to end, each with a message and a way to resume; those of
+//	   gRPC a moment after step 4 has begun, so that who resumes does it elsewhere
 //	4  the HTTP edge and the public gRPC server finish, in parallel; the
 //	   gateway's own server after both
 //	5  workers stop claiming and release what they have
@@ -67,7 +68,6 @@ func (p *public) shutdown(ctx context.Context) error {
 		}
 	}
 	p.endStreams()
-	p.door.endStreams()
 	forced := p.finishRequests(ctx)
 
 	stopping, cancel := context.WithTimeout(ctx, p.cfg.StopWorkers)
@@ -111,7 +111,7 @@ func (p *public) finishRequests(ctx context.Context) (forced bool) {
 	return edgeForced || doorForced
 }
 
-// endStreams tells the gateway's streams to end.
+// endStreams tells the gateway's streams to end. The door tells its own.
 func (p *public) endStreams() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -98,14 +98,14 @@ func (p parts) plan(ctx context.Context) (blueprint, error) {
 	p.Faults.Serves(policies.All())
 	c := chain{
 		log: p.Log, policies: policies, faults: p.Faults, verifier: p.Verifier, limits: p.Limits,
-		life: lifespan{p.Config.MaxConnAge, p.Config.MaxConnAgeGrace}, shedder: p.shedder(policies), store: p.Store,
+		life: lifespan{p.Config.MaxConnAge, p.Config.MaxConnAgeGrace}, streams: newStreamMeter(), shedder: p.shedder(policies), store: p.Store,
 	}
 	if err := c.prepare(ctx); err != nil {
 		return blueprint{}, err
 	}
 	return blueprint{
 		cfg: p.Config, apis: p.APIs, chain: c,
-		health: p.Health.GRPC(), stats: p.Telemetry.Server(c.knows),
+		health: p.Health.GRPC(), stats: p.Telemetry.Server(c.measured),
 	}, nil
 }
 

@@ -76,7 +76,7 @@ func (i *instance) stream(path string, headers ...string) (*http.Response, *line
 	for n := 0; n+1 < len(headers); n += 2 {
 		request.Header.Set(headers[n], headers[n+1])
 	}
-	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	response, err := (&http.Client{Transport: &http.Transport{}}).Do(request)
 	require.NoError(i.t, err)
 	i.t.Cleanup(func() { response.Body.Close() })
 	return response, &lines{bufio.NewScanner(response.Body)}
@@ -114,6 +114,7 @@ func TestAStreamOverHTTPIsEventsForWhoAsksForThem(t *testing.T) {
 		require.Equal(t, asEvents, response.Header.Get("Content-Type"))
 		require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
 		require.Equal(t, "no", response.Header.Get("X-Accel-Buffering"))
+		require.True(t, response.Close, "who comes back does so on another connection")
 		require.Equal(t, "retry: 1000", got.event())
 		for _, n := range []string{"1", "2", "3"} {
 			require.Equal(t, "id: "+n+"\n"+
@@ -273,4 +274,56 @@ func TestRequestsOfStreamsAreChecked(t *testing.T) {
 	reason, _ := apierror.ReasonOf(err)
 	require.Equal(t, apierror.ReasonInvalidField, reason)
 	require.Zero(t, s.calls.Load())
+}
+
+// TestWhoGoesOnAtOnceDoesSoOnAnotherConnection: the one of the server that leaves
+// is known to be of no use before a stream on it ends.
+func TestWhoGoesOnAtOnceDoesSoOnAnotherConnection(t *testing.T) {
+	i := start(t, definition(&shop{}))
+	client := i.client()
+	watch := func() grpc.ServerStreamingClient[ordersv1.WatchOrderResponse] {
+		stream, err := client.WatchOrder(t.Context(), &ordersv1.WatchOrderRequest{Id: orderFine})
+		require.NoError(t, err)
+		_, err = stream.Recv()
+		require.NoError(t, err)
+		return stream
+	}
+	stream := watch()
+	for range 5 {
+		drained := make(chan answerOf, 1)
+		go func() { drained <- i.admin(http.MethodPost) }()
+		for {
+			if _, err := stream.Recv(); err != nil {
+				reason, _ := apierror.ReasonOf(err)
+				require.Equal(t, apierror.ReasonDraining, reason)
+				break
+			}
+		}
+		stream = watch()
+		_, err := stream.Recv()
+		require.NoError(t, err, "it is not ended by the same drain")
+		require.Equal(t, http.StatusOK, (<-drained).StatusCode)
+	}
+}
+
+// TestStreamsAreCountedApart: an alert on slow calls, or on failed ones, is not to
+// look at what lasts as long as somebody watches, and ends with each deploy.
+func TestStreamsAreCountedApart(t *testing.T) {
+	i := start(t, definition(&shop{}))
+	stream, err := i.client().WatchOrder(t.Context(), &ordersv1.WatchOrderRequest{Id: orderFine})
+	require.NoError(t, err)
+	_, err = stream.Recv()
+	require.NoError(t, err)
+	refused, err := i.client().WatchOrder(t.Context(), &ordersv1.WatchOrderRequest{Id: orderSecret})
+	require.NoError(t, err)
+	_, err = refused.Recv()
+	require.Error(t, err)
+	require.Equal(t, http.StatusOK, i.send(http.MethodGet, "/v1/orders/"+orderFine, "").StatusCode)
+
+	const method = `rpc_method="holdfast.orders.v1.OrdersService/WatchOrder"`
+	metrics := get(t, i.Probe, "/metrics").body
+	require.Regexp(t, `holdfast_streams_open\{[^}]*`+method+`\} 1\n`, metrics)
+	require.Regexp(t, `holdfast_streams_ended_total\{[^}]*reason="NOT_FOUND",`+method+`\} 1\n`, metrics)
+	require.Contains(t, metrics, `rpc_server_call_duration_seconds_count{`)
+	require.NotRegexp(t, `rpc_server_call_duration[^\n]*WatchOrder`, metrics)
 }

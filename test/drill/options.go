@@ -15,6 +15,9 @@ type Options struct {
 	// Rate is how many requests are due each second; what else follows from it,
 	// each drill says.
 	Rate float64
+	// Watches is how many clients begin to follow an order each second, in drills
+	// that say so; each does for three seconds.
+	Watches float64
 	// Replicas is how many of each service run.
 	Replicas int
 	// Quiet is how long the load runs before and after the drill's deed.
@@ -32,7 +35,7 @@ type Progress = func(format string, args ...any)
 
 // DefaultOptions are what most drills begin with.
 func DefaultOptions() Options {
-	return Options{Duration: 15 * time.Second, Rate: 60, Replicas: 3, Quiet: 2 * time.Second, Seed: 1}
+	return Options{Duration: 15 * time.Second, Rate: 60, Watches: 3, Replicas: 3, Quiet: 2 * time.Second, Seed: 1}
 }
 
 // Validate reports options that could not work.
@@ -43,6 +46,9 @@ func (o Options) Validate() error {
 	}
 	if o.Rate <= 0 || o.Rate > 10_000 {
 		errs = append(errs, fmt.Errorf("the rate is %g a second, it must be above 0 and at most 10,000", o.Rate))
+	}
+	if o.Watches < 0 || o.Watches > 1000 {
+		errs = append(errs, fmt.Errorf("the rate of watches is %g a second, it must be 0 to 1,000", o.Watches))
 	}
 	return errors.Join(errs...)
 }

@@ -166,7 +166,7 @@ func (s *stage) flood(ctx context.Context, o Options, send operations) (all flow
 		return all, err
 	}
 
-	s.progress("a flood: %d times what it can do (%d failed so far)", timesTooMuch, all.failed())
+	s.progress("a flood: %d times what it can do (%d failed so far)", timesTooMuch, all.progress().Failed)
 	all.phase("during")
 	start(flood, o.Rate*(timesTooMuch-partOfCritical-partOfSheddable), "during")
 	err = pause(ctx, o.Duration)
@@ -175,7 +175,7 @@ func (s *stage) flood(ctx context.Context, o Options, send operations) (all flow
 		return all, err
 	}
 
-	s.progress("the flood is over (%d failed so far)", all.failed())
+	s.progress("the flood is over (%d failed so far)", all.progress().Failed)
 	all[:2].phase("recovering")
 	if err := pause(ctx, untilRecovered); err != nil {
 		return all, err

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/holdfast-dev/holdfast/test/load"
 )
 
 // RollingName is the name of the rolling drill.
@@ -15,11 +13,11 @@ const RollingName = "rolling"
 func rollingDrill() Drill {
 	return Drill{
 		Name:  RollingName,
-		Short: "Replace every replica under load: no request may fail",
+		Short: "Replace every replica under load: no request may fail, no watch may miss anything",
 		Long: `Starts a Postgres of its own, the sandbox, and three replicas each of orders and
 payments as processes; puts open-loop load on (gRPC and HTTP, reused and new
-connections, retries off); replaces every replica; checks the invariants; and
-prints a verdict.`,
+connections, retries off, and clients that follow an order while it changes);
+replaces every replica; checks the invariants; and prints a verdict.`,
 		Sabotages: []SabotageOf{
 			{NoDrain, "replicas stop at once when told to"},
 			{NoReadinessFlip, "replicas go on saying that they are ready while they leave"},
@@ -45,18 +43,23 @@ func Rolling(ctx context.Context, o Options) (*Verdict, error) {
 		return nil, err
 	}
 
-	s.progress("load: %g requests a second, client retries off", o.Rate)
-	run := load.Start(ctx, load.Plan{Rate: o.Rate, Operation: shopper.visit}, "before")
+	follower, err := s.follower(shopper)
+	if err != nil {
+		return nil, err
+	}
+
+	s.progress("load: %g orders and %g watches a second, client retries off", o.Rate, o.Watches)
+	clients := shopping(ctx, o, 0, shopper, follower)
 	rollErr := pause(ctx, o.Quiet)
 	if rollErr == nil {
-		run.Phase("during")
-		rollErr = s.roll(ctx, o, run)
+		clients.phase("during")
+		rollErr = s.roll(ctx, o, clients)
 	}
 	if rollErr == nil {
-		run.Phase("after")
+		clients.phase("after")
 		rollErr = pause(ctx, o.Quiet)
 	}
-	report := run.Stop()
+	clients.wait()
 	if rollErr != nil {
 		return nil, rollErr
 	}
@@ -66,17 +69,19 @@ func Rolling(ctx context.Context, o Options) (*Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	return judge(RollingName, o, report, append(s.orders.drains, s.payments.drains...), audit, time.Since(began)), nil
+	v := judge(RollingName, o, clients.seen(), append(s.orders.drains, s.payments.drains...), audit, time.Since(began))
+	v.HandedOver = follower.handovers.Load()
+	return v, nil
 }
 
 // roll replaces one replica of each service after another until the duration is
 // over and every one was replaced. A replica of orders and one of payments go
 // at the same time, so that a call between two that are leaving is among what
 // must not fail.
-func (s *stage) roll(ctx context.Context, o Options, run *load.Run) error {
+func (s *stage) roll(ctx context.Context, o Options, clients flows) error {
 	end := time.Now().Add(o.Duration)
 	for n := 0; n < o.Replicas || time.Now().Before(end); n++ {
-		progress := run.Progress()
+		progress := clients.progress()
 		s.progress("replacing replica %d of orders and payments (%d sent, %d failed)", n%o.Replicas+1, progress.Sent, progress.Failed)
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return s.orders.replace(ctx, n%o.Replicas) })

@@ -134,7 +134,7 @@ func (s *stage) slowDown(ctx context.Context, o Options, all flows) error {
 	if err := pause(ctx, untilOpen); err != nil {
 		return err
 	}
-	s.progress("the breaker has had time to open (%d failed)", all.failed())
+	s.progress("the breaker has had time to open (%d failed)", all.progress().Failed)
 	all.phase(whileOpen)
 	if err := pause(ctx, max(o.Duration-untilOpen, time.Second)); err != nil {
 		return err

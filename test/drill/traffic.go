@@ -48,6 +48,15 @@ func (s *stage) shopper(seed uint64, ways []way) (*shopper, error) {
 	return shopper, nil
 }
 
+// follower returns clients that follow what the shopper has bought.
+func (s *stage) follower(by *shopper) (*follower, error) {
+	w, err := newFollower(by, s.rpc, s.web, credential, connectionsOfStage)
+	if err == nil {
+		s.onClose(func(context.Context) { w.close() })
+	}
+	return w, err
+}
+
 func (s *stage) overGRPC(method string, connections load.Connections) (load.Sender, error) {
 	return load.NewGRPC(s.rpc, method, metadata.Pairs("authorization", credential), connections, connectionsOfStage)
 }
@@ -128,15 +137,56 @@ func (f flows) phase(name string) {
 
 // stop ends all of them, waits for what is under way, and hands it to the judge.
 func (f flows) stop(v *Verdict) {
-	for _, one := range f {
-		v.add(one.name, one.Stop())
+	f.wait()
+	for _, one := range f.seen() {
+		v.add(one.traffic, one.Report)
 	}
 }
 
-// failed is how many requests have failed so far.
-func (f flows) failed() (n int64) {
+// wait ends all of them, and waits for what is under way.
+func (f flows) wait() {
 	for _, one := range f {
-		n += one.Progress().Failed
+		one.End()
 	}
-	return n
+	for _, one := range f {
+		one.Stop()
+	}
+}
+
+// seen is what was answered so far.
+func (f flows) seen() []seen {
+	var all []seen
+	for _, one := range f {
+		all = append(all, seen{one.name, one.Report()})
+	}
+	return all
+}
+
+// seen is what became of one kind of traffic.
+type seen struct {
+	traffic string
+	load.Report
+}
+
+// watches is the kind of traffic that follows orders. Orders have no name where
+// they are what a drill is about.
+const watches = "watches"
+
+// shopping begins the load of drills in which nothing may fail: orders, and those
+// who watch them.
+func shopping(ctx context.Context, o Options, retries int, orders *shopper, watching *follower) flows {
+	all := flows{{"", load.Start(ctx, load.Plan{Rate: o.Rate, Operation: orders.visit, Retries: retries}, "before")}}
+	if o.Watches > 0 {
+		all = append(all, flow{watches, load.Start(ctx, load.Plan{Rate: o.Watches, Operation: watching.visit, Retries: retries}, "before")})
+	}
+	return all
+}
+
+// progress is how far all of them together have got.
+func (f flows) progress() (all load.Progress) {
+	for _, one := range f {
+		p := one.Progress()
+		all.Sent, all.Failed, all.Outstanding = all.Sent+p.Sent, all.Failed+p.Failed, all.Outstanding+p.Outstanding
+	}
+	return all
 }

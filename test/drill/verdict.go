@@ -38,6 +38,8 @@ type Verdict struct {
 	Replayed    int64 `json:"replayed"`
 	Retried     int64 `json:"retried"`
 	Transparent int64 `json:"transparent_retries"`
+	// HandedOver counts watches that a drain ended and that went on elsewhere.
+	HandedOver int64 `json:"watches_handed_over,omitempty"`
 	// Phases are before, during and after the drill's deed; of each kind of
 	// traffic, if there are several.
 	Phases []Phase `json:"phases"`
@@ -143,11 +145,17 @@ func (v *Verdict) settle(took time.Duration) *Verdict {
 }
 
 // judge judges a drill in which nothing may fail.
-func judge(drill string, o Options, report load.Report, drains []Drain, audit invariants.Result, took time.Duration) *Verdict {
+func judge(drill string, o Options, all []seen, drains []Drain, audit invariants.Result, took time.Duration) *Verdict {
 	v := newVerdict(drill, o)
-	v.add("", report)
 	v.Drains = drains
-	v.must("no request fails", report.Failures() == 0, "%d of %d", report.Failures(), report.Sent())
+	for _, one := range all {
+		v.add(one.traffic, one.Report)
+		name := "no request fails"
+		if one.traffic == watches {
+			name = "every watch has each revision once, over a drain too"
+		}
+		v.must(name, one.Failures() == 0, "%d of %d failed", one.Failures(), one.Sent())
+	}
 	if len(drains) > 0 {
 		v.must("every replica that leaves drains and exits with 0", len(v.problems()) == 0, "%d of %d did not", len(v.problems()), len(drains))
 	}
@@ -195,6 +203,9 @@ func (v *Verdict) Render(w io.Writer) error {
 		Row("sent again by gRPC, unseen", strconv.FormatInt(v.Transparent, 10))
 	for _, p := range v.Phases {
 		facts.Row(p.title(), p.figures())
+	}
+	if v.HandedOver > 0 {
+		facts.Row("watches handed over", strconv.FormatInt(v.HandedOver, 10))
 	}
 	if len(v.Drains) > 0 {
 		facts.Row("drains", v.drains())

@@ -19,8 +19,12 @@ func goodReport() load.Report {
 	}}
 }
 
+func goodWatches() load.Report {
+	return load.Report{Phases: []load.PhaseReport{{Name: "during", Sent: 30}}}
+}
+
 func verdictOf(report load.Report, drains []Drain, audit invariants.Result) *Verdict {
-	return judge(RollingName, Options{Seed: 42}, report, drains, audit, 30*time.Second)
+	return judge(RollingName, Options{Seed: 42}, []seen{{"", report}, {watches, goodWatches()}}, drains, audit, 30*time.Second)
 }
 
 func TestADrillPassesOnlyIfNothingIsWrong(t *testing.T) {
@@ -32,7 +36,8 @@ func TestADrillPassesOnlyIfNothingIsWrong(t *testing.T) {
 		"a request failed":      verdictOf(failed, drained, invariants.Result{}),
 		"a replica did not end": verdictOf(goodReport(), []Drain{{Replica: "orders-1", Problem: "exit status 1"}}, invariants.Result{}),
 		"an invariant broke":    verdictOf(goodReport(), drained, invariants.Result{Violations: []invariants.Violation{{Invariant: 1}}}),
-		"nothing was sent":      verdictOf(load.Report{}, drained, invariants.Result{}),
+		"nothing was sent":      judge(RollingName, Options{}, nil, drained, invariants.Result{}, time.Second),
+		"a watch failed":        judge(RollingName, Options{}, []seen{{"", goodReport()}, {watches, failed}}, drained, invariants.Result{}, time.Second),
 	} {
 		require.False(t, verdict.Passed, name)
 	}
@@ -46,7 +51,7 @@ func TestAVerdictSaysEverythingToPeopleAndToMachines(t *testing.T) {
 	var text bytes.Buffer
 	require.NoError(t, verdict.Render(&text))
 	for _, part := range []string{
-		"drill rolling", "FAILED", "1000", "5 connection reset", "2 connection refused", "p50 8ms", "p99 1s", "42",
+		"drill rolling", "FAILED", "1030", "5 connection reset", "2 connection refused", "p50 8ms", "p99 1s", "42",
 		"stop orders-1: exit status 1", "invariant 2, key k: is gone", "client: OK",
 	} {
 		require.Contains(t, text.String(), part)
@@ -58,5 +63,5 @@ func TestAVerdictSaysEverythingToPeopleAndToMachines(t *testing.T) {
 	var decoded map[string]any
 	require.NoError(t, json.Unmarshal(encoded, &decoded))
 	require.Equal(t, false, decoded["passed"])
-	require.EqualValues(t, 1000, decoded["sent"])
+	require.EqualValues(t, 1030, decoded["sent"])
 }

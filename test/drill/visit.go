@@ -45,13 +45,14 @@ func (t Target) Validate() error {
 // Visit is the load of the drills on a platform that runs elsewhere. What is
 // done to it meanwhile is somebody else's business, who names the phases.
 type Visit struct {
-	target  Target
-	options Options
-	shopper *shopper
-	run     *load.Run
-	began   time.Time
-	stop    chan struct{}
-	once    sync.Once
+	target   Target
+	options  Options
+	shopper  *shopper
+	follower *follower
+	clients  flows
+	began    time.Time
+	stop     chan struct{}
+	once     sync.Once
 }
 
 // connectionsOfVisit is how many reused connections each kind of client has:
@@ -69,7 +70,10 @@ func StartVisit(ctx context.Context, t Target, o Options, retries int) (*Visit, 
 		return nil, err
 	}
 	v := &Visit{target: t, options: o, shopper: newShopper(o.Seed, senders...), began: time.Now(), stop: make(chan struct{})}
-	v.run = load.Start(ctx, load.Plan{Rate: o.Rate, Operation: v.shopper.visit, Retries: retries}, "before")
+	if v.follower, err = newFollower(v.shopper, t.GRPC, t.HTTP, "Bearer "+t.Credential, connectionsOfVisit); err != nil {
+		return nil, err
+	}
+	v.clients = shopping(ctx, o, retries, v.shopper, v.follower)
 	return v, nil
 }
 
@@ -99,8 +103,9 @@ func (v *Visit) Wait(ctx context.Context) (*Verdict, error) {
 	case <-v.stop:
 	case <-ctx.Done():
 	}
-	report := v.run.Stop()
+	v.clients.wait()
 	v.shopper.close()
+	v.follower.close()
 	var audit invariants.Result
 	if v.target.OrdersURL != "" {
 		var err error
@@ -109,7 +114,14 @@ func (v *Visit) Wait(ctx context.Context) (*Verdict, error) {
 			return nil, err
 		}
 	}
-	return judge("load", v.options, report, nil, audit, time.Since(v.began)), nil
+	return v.judge(audit), nil
+}
+
+// judge judges what was seen so far.
+func (v *Visit) judge(audit invariants.Result) *Verdict {
+	verdict := judge("load", v.options, v.clients.seen(), nil, audit, time.Since(v.began))
+	verdict.HandedOver = v.follower.handovers.Load()
+	return verdict
 }
 
 func (v *Visit) audit(ctx context.Context) (invariants.Result, error) {
@@ -142,11 +154,11 @@ func (v *Visit) Control(verdict func() (*Verdict, error)) http.Handler {
 		_ = json.NewEncoder(w).Encode(value) // whoever asked may be gone
 	}
 	soFar := func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, judge("load", v.options, v.run.Report(), nil, invariants.Result{}, time.Since(v.began)))
+		answer(w, v.judge(invariants.Result{}))
 	}
 	mux.HandleFunc("GET /report", soFar)
 	mux.HandleFunc("POST /phase", func(w http.ResponseWriter, r *http.Request) {
-		v.run.Phase(cmp.Or(r.URL.Query().Get("name"), "unnamed"))
+		v.clients.phase(cmp.Or(r.URL.Query().Get("name"), "unnamed"))
 		soFar(w, r)
 	})
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {

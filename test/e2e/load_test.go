@@ -35,7 +35,7 @@ spec:
       containers:
         - name: load
           image: holdfast/holdfast:%[2]s
-          args: [load, --grpc=orders:9090, --http=orders:8080, --sandbox=http://sandbox:8080, --rate=%[3]d]
+          args: [load, --grpc=orders:9090, --http=orders:8080, --sandbox=http://sandbox:8080, --rate=%[3]d, --watches=%[4]d]
           env:
             - name: HOLDFAST_ORDERS_DATABASE_URL
               valueFrom: {secretKeyRef: {name: orders-secrets, key: HOLDFAST_DATABASE_URL}}
@@ -51,19 +51,22 @@ spec:
 // load is the visitor at work.
 type load struct {
 	*cluster
-	rate, requests int
-	pod            string
-	said           drill.Verdict // by the last command
+	rate, watches, requests int
+	pod                     string
+	said                    drill.Verdict // by the last command
 }
 
 // visit starts the load. Each phase then has at least the number of requests
 // that HOLDFAST_E2E_REQUESTS says (10,000), at HOLDFAST_E2E_RATE a second (100).
+// HOLDFAST_E2E_WATCHES clients a second (1) begin to follow an order: a watch that
+// is not handed over whole when its replica leaves has failed like any request.
 func (c *cluster) visit() *load {
 	c.t.Helper()
 	l := &load{
 		cluster: c, rate: number(c.t, "HOLDFAST_E2E_RATE", 100), requests: number(c.t, "HOLDFAST_E2E_REQUESTS", 10_000),
+		watches: number(c.t, "HOLDFAST_E2E_WATCHES", 1),
 	}
-	c.apply(fmt.Sprintf(visitor, c.fixedNode(), v1, l.rate))
+	c.apply(fmt.Sprintf(visitor, c.fixedNode(), v1, l.rate, l.watches))
 	c.must("wait", "--for=condition=Ready", "pod", "-l", "app.kubernetes.io/name=load", "--timeout=2m")
 	l.pod = c.pods("app.kubernetes.io/name=load")[0]
 	require.Eventually(c.t, func() bool { return l.ask("report") == nil && l.said.Sent > int64(l.rate) }, patience, time.Second, "the load is on")
@@ -115,19 +118,34 @@ func (l *load) during(name string, do func()) drill.Phase {
 	require.NoError(l.t, l.ask("phase", "after "+name))
 	time.Sleep(3 * time.Second)
 	require.NoError(l.t, l.ask("report"))
-	p := l.phase(name)
+	p, followed := l.phase(name), l.watched(name)
+	l.t.Logf("%-24s %6d watches  %4d failed  %v  %d handed over since the start", name, followed.Sent, followed.Failed, followed.Kinds, l.said.HandedOver)
 	l.t.Logf("%-24s %6d sent  %4d failed  %v  p50 %.0f ms  p99 %.0f ms  the change took %s  versions %v", name, p.Sent, p.Failed, p.Kinds,
 		p.P50*1000, p.P99*1000, took.Round(time.Second), p.Versions)
-	if p.Failed > 0 {
+	if p.Failed+followed.Failed > 0 {
 		l.t.Logf("%-24s examples: %v", name, l.said.Examples)
+	}
+	// What fails of either is what failed in the phase.
+	p.Failed += followed.Failed
+	for kind, n := range followed.Kinds {
+		if p.Kinds == nil {
+			p.Kinds = map[string]int64{}
+		}
+		p.Kinds[kind] += n
 	}
 	return p
 }
 
-func (l *load) phase(name string) drill.Phase {
+// phase is what became of the orders of a phase, and watched of those who followed
+// one.
+func (l *load) phase(name string) drill.Phase { return l.of("", name) }
+
+func (l *load) watched(name string) drill.Phase { return l.of("watches", name) }
+
+func (l *load) of(traffic, name string) drill.Phase {
 	l.t.Helper()
-	i := slices.IndexFunc(l.said.Phases, func(p drill.Phase) bool { return p.Name == name })
-	require.GreaterOrEqual(l.t, i, 0, "phase %s", name)
+	i := slices.IndexFunc(l.said.Phases, func(p drill.Phase) bool { return p.Traffic == traffic && p.Name == name })
+	require.GreaterOrEqual(l.t, i, 0, "phase %s of %q", name, traffic)
 	return l.said.Phases[i]
 }
 

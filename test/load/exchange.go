@@ -57,6 +57,9 @@ type Exchange struct {
 	RetryAfter time.Duration
 	// Body is the answer's bytes as they came over the wire.
 	Body []byte
+	// ResumeToken is where to go on with a stream that ended, if the answer said
+	// so.
+	ResumeToken string
 	// Replayed says that the server marked the answer as stored.
 	Replayed bool
 	// Version is what the server says it runs; empty if it does not.

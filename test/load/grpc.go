@@ -69,21 +69,26 @@ func (g *GRPC) Close() {
 	}
 }
 
+// connection returns the connection of one request. Release it afterwards.
+func (g *GRPC) connection() (conn *grpc.ClientConn, release func(), err error) {
+	if g.connections == Reused {
+		return g.pool[g.next.Add(1)%uint64(len(g.pool))], func() {}, nil
+	}
+	conn, err = g.dial()
+	return conn, func() { _ = conn.Close() }, err
+}
+
 // Send performs one attempt.
 func (g *GRPC) Send(ctx context.Context, key string, message proto.Message) Exchange {
 	request, err := proto.Marshal(message)
 	if err != nil {
 		return Exchange{Err: fmt.Errorf("encode request: %w", err)}
 	}
-	var conn *grpc.ClientConn
-	if g.connections == New {
-		if conn, err = g.dial(); err != nil {
-			return Exchange{Err: err}
-		}
-		defer conn.Close()
-	} else {
-		conn = g.pool[g.next.Add(1)%uint64(len(g.pool))]
+	conn, release, err := g.connection()
+	if err != nil {
+		return Exchange{Err: err}
 	}
+	defer release()
 	md := g.metadata.Copy()
 	md.Set("idempotency-key", key)
 	var transparent atomic.Int64
@@ -120,6 +125,7 @@ func (e *Exchange) readStatus(err error) {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
 			e.Reason, e.Retry = d.GetReason(), d.GetMetadata()["retry"]
+			e.ResumeToken = d.GetMetadata()["resume_token"]
 		case *errdetails.RetryInfo:
 			e.RetryAfter = d.GetRetryDelay().AsDuration()
 		}

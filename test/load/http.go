@@ -126,6 +126,9 @@ func (e *Exchange) readProblem() {
 		Detail       string `json:"detail"`
 		Retry        string `json:"retry"`
 		RetryAfterMS int64  `json:"retry_after_ms"`
+		Metadata     struct {
+			ResumeToken string `json:"resume_token"`
+		} `json:"metadata"`
 	}
 	if json.Unmarshal(e.Body, &problem) != nil {
 		e.Detail = string(e.Body[:min(len(e.Body), 200)])
@@ -133,4 +136,5 @@ func (e *Exchange) readProblem() {
 	}
 	e.Reason, e.Detail, e.Retry = problem.Reason, problem.Detail, problem.Retry
 	e.RetryAfter = time.Duration(problem.RetryAfterMS) * time.Millisecond
+	e.ResumeToken = problem.Metadata.ResumeToken
 }

@@ -91,7 +91,7 @@ spec:
   containers:
   - name: load
     image: %[2]s
-    args: [load, --grpc=orders:9090, --http=orders:8080, --rate=%[3]g]
+    args: [load, --grpc=orders:9090, --http=orders:8080, --rate=%[3]g, --watches=0]
     resources:
       requests: {cpu: 250m, memory: 256Mi, ephemeral-storage: 64Mi}
       limits: {memory: 256Mi, ephemeral-storage: 64Mi}

@@ -45,7 +45,7 @@ func (p *localPlatform) orders() (service, bool) { return p.front, true }
 
 func (p *localPlatform) visit(ctx context.Context, rate float64, length time.Duration) (*drill.Verdict, error) {
 	options := drill.DefaultOptions()
-	options.Rate = rate
+	options.Rate, options.Watches = rate, 0 // streams are measured apart
 	target := drill.Target{GRPC: p.front.grpc, HTTP: p.front.http, Credential: auth.DevelopmentKey}
 	v, err := drill.StartVisit(ctx, target, options, 0)
 	if err != nil {
