@@ -44,7 +44,7 @@ type chain struct {
 	faults    *faults.Injector
 	verifier  auth.Verifier
 	limits    *ratelimit.Limits
-	life      lifespan           // of connections
+	life      lifespan // of connections
 	streams   *streamMeter
 	shedder   *shed.Shedder      // nil: shedding is off
 	store     *idempotency.Store // nil: no method of the service needs a key

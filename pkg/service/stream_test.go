@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
@@ -261,7 +260,7 @@ func TestAStreamSaysWhichVersionAnswers(t *testing.T) {
 	require.NoError(t, err)
 	_, err = stream.Recv()
 	require.Error(t, err)
-	require.Equal(t, []string{Version}, metadata.MD(stream.Trailer()).Get(VersionTrailer))
+	require.Equal(t, []string{Version}, stream.Trailer().Get(VersionTrailer))
 }
 
 // TestRequestsOfStreamsAreChecked as those of other methods are.

@@ -2,7 +2,6 @@ package orders
 
 import (
 	"context"
-
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -202,8 +201,6 @@ func TestWatchesAreLimitedByTenantAndByReplica(t *testing.T) {
 	})
 }
 
-// TestAWatchEndsWithTheDatabaseTyped: who watches learns what is wrong, and that
-// the same request may be sent again.
 func TestAClientThatLeavesIsNoError(t *testing.T) {
 	t.Parallel()
 	h := newWorld(t).replica(t)
@@ -395,7 +392,6 @@ func TestAWatchOutlivesItsConnection(t *testing.T) {
 	}
 }
 
-// TestWatchesEndWhenNobodyIsThere is what is left of watches: nothing.
 func TestAWatchLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	w := newWatches(nil, WatchConfig{Max: 2, MaxPerTenant: 2}, nil)

@@ -104,7 +104,7 @@ func (h *HTTP) Open(ctx context.Context, message proto.Message) (Stream, error) 
 		request.Header[name] = values
 	}
 	request.Header.Set("Accept", "text/event-stream")
-	response, err := h.clients[h.next.Add(1)%uint64(len(h.clients))].Do(request)
+	response, err := h.clients[h.next.Add(1)%uint64(len(h.clients))].Do(request) //nolint:bodyclose // Close does
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("open a stream: %w", err)
