@@ -104,7 +104,7 @@ func (s *Store) insteadOf(ctx context.Context, call *Call, cause error) error {
 	defer cancel()
 	outcome, found, err := s.find(look, call)
 	switch {
-	case err != nil && mayRepeat(cause) && mayRepeat(err):
+	case err != nil && mayRepeat(cause) && mayRepeat(err) && !own(cause, err):
 		return cause // it says the same, and more
 	case err != nil:
 		s.log.WarnContext(ctx, "an error was replaced by what its idempotency key says", "method", call.Method, "cause", cause, "instead", err)
@@ -125,6 +125,14 @@ func looked(err error) bool {
 		return true
 	}
 	return false
+}
+
+// own reports whether the operation that was found open is the one of this key,
+// begun by a duplicate an instant ago: then the key is in flight, and says so.
+func own(cause, looked error) bool {
+	open, _ := apierror.ReasonOf(cause)
+	key, _ := apierror.ReasonOf(looked)
+	return open == apierror.ReasonOperationOpen && key == apierror.ReasonKeyInFlight
 }
 
 // mayRepeat reports whether an error asks to repeat with the same key.

@@ -103,16 +103,26 @@ func TestAKeyedMethodThatForgetsTheStoreIsABug(t *testing.T) {
 }
 
 func TestAPendingKeyAnswersInFlightAndNotWithADefinitiveError(t *testing.T) {
-	s := serve(t, newDatabase(t))
-	s.charge = func(ctx context.Context, r *paymentsv1.ChargePaymentRequest) (*paymentsv1.ChargePaymentResponse, error) {
-		call, _ := idempotency.FromContext(ctx)
-		if _, _, err := s.db.begin(ctx, call); err != nil {
-			return nil, err
-		}
-		return nil, apierror.New(apierror.ReasonWrongState, "no") // though the effect is open
+	for reason, want := range map[apierror.Reason]apierror.Reason{
+		apierror.ReasonWrongState: apierror.ReasonKeyInFlight, // though the effect is open
+		// What a duplicate sees that comes an instant after the first commit.
+		apierror.ReasonOperationOpen: apierror.ReasonKeyInFlight,
+		// It says the same, and more.
+		apierror.ReasonDependencyUnavailable: apierror.ReasonDependencyUnavailable,
+	} {
+		t.Run(string(reason), func(t *testing.T) {
+			s := serve(t, newDatabase(t))
+			s.charge = func(ctx context.Context, _ *paymentsv1.ChargePaymentRequest) (*paymentsv1.ChargePaymentResponse, error) {
+				call, _ := idempotency.FromContext(ctx)
+				if _, _, err := s.db.begin(ctx, call); err != nil {
+					return nil, err
+				}
+				return nil, apierror.New(reason, "no")
+			}
+			_, _, err := s.call(t.Context(), idempotency.NewKey().String(), aPayment())
+			requireReason(t, err, want)
+		})
 	}
-	_, _, err := s.call(t.Context(), idempotency.NewKey().String(), aPayment())
-	requireReason(t, err, apierror.ReasonKeyInFlight)
 }
 
 func TestTheStoredBytesAreSentVerbatimEvenByAReleaseThatDoesNotKnowThem(t *testing.T) {

@@ -40,9 +40,10 @@ func (a *api) ChargePayment(ctx context.Context, r *paymentsv1.ChargePaymentRequ
 	return begin(ctx, a, Charge, r, &paymentsv1.ChargePaymentResponse{})
 }
 
-// CapturePayment takes all that was authorized.
+// CapturePayment takes a part of what was authorized, or without an amount all of
+// it.
 func (a *api) CapturePayment(ctx context.Context, r *paymentsv1.CapturePaymentRequest) (*paymentsv1.CapturePaymentResponse, error) {
-	return operate(ctx, a, r.GetId(), (*Payment).BeginCapture, &paymentsv1.CapturePaymentResponse{})
+	return operatePart(ctx, a, r, (*Payment).BeginCapture, &paymentsv1.CapturePaymentResponse{})
 }
 
 // VoidPayment releases all that was authorized.
@@ -52,16 +53,7 @@ func (a *api) VoidPayment(ctx context.Context, r *paymentsv1.VoidPaymentRequest)
 
 // RefundPayment gives back a part, or without an amount everything that is left.
 func (a *api) RefundPayment(ctx context.Context, r *paymentsv1.RefundPaymentRequest) (*paymentsv1.RefundPaymentResponse, error) {
-	var amount *money.Amount
-	if r.GetAmount() != nil {
-		parsed, err := money.FromProto(r.GetAmount())
-		if err != nil {
-			return nil, amountError(err)
-		}
-		amount = &parsed
-	}
-	refund := func(p *Payment, now time.Time) error { return p.BeginRefund(amount, now) }
-	return operate(ctx, a, r.GetId(), refund, &paymentsv1.RefundPaymentResponse{})
+	return operatePart(ctx, a, r, (*Payment).BeginRefund, &paymentsv1.RefundPaymentResponse{})
 }
 
 // GetPayment returns one payment of the caller's tenant.
@@ -103,6 +95,28 @@ func begin[M proto.Message](ctx context.Context, a *api, kind Kind, r beginReque
 	}
 	attempt, outcome, err := a.keys.BeginInsert(ctx, call, insertPayment, id, insertPaymentArgs(p)...)
 	return conclude(ctx, a, attempt, outcome, err, p, into)
+}
+
+// partRequest is what a capture and a refund have in common.
+type partRequest interface {
+	GetId() string
+	GetAmount() *moneypb.Money
+}
+
+// operatePart serves the methods that may concern a part of a payment.
+func operatePart[M proto.Message](
+	ctx context.Context, a *api, r partRequest, begun func(*Payment, *money.Amount, time.Time) error, into M,
+) (M, error) {
+	var amount *money.Amount
+	if r.GetAmount() != nil {
+		parsed, err := money.FromProto(r.GetAmount())
+		if err != nil {
+			var none M
+			return none, amountError(err)
+		}
+		amount = &parsed
+	}
+	return operate(ctx, a, r.GetId(), func(p *Payment, now time.Time) error { return begun(p, amount, now) }, into)
 }
 
 // operate serves the methods that change a payment: begun decides on the locked

@@ -29,6 +29,7 @@ func toStatus(err error) error {
 		{errNotFound, apierror.ReasonNotFound, ""},
 		{ErrWrongState, apierror.ReasonWrongState, ""},
 		{ErrOperationOpen, apierror.ReasonOperationOpen, ""},
+		{ErrExceedsAuthorization, apierror.ReasonWrongState, ""},
 		{ErrExceedsCapture, apierror.ReasonWrongState, ""},
 		{ErrAmount, apierror.ReasonInvalidField, "amount"},
 		{ErrCurrency, apierror.ReasonInvalidField, "amount"},

@@ -219,15 +219,21 @@ func (h *harness) number(t *testing.T, sql string, args ...any) int64 {
 	return n
 }
 
+// ledger is what our books say that a payment took.
+func (h *harness) ledger(t *testing.T, id string) int64 {
+	t.Helper()
+	return h.number(t, `
+SELECT coalesce(sum(CASE WHEN debit LIKE 'processor:%' THEN amount ELSE -amount END), 0)::bigint
+FROM ledger_entries
+WHERE payment_id = $1`, id)
+}
+
 // agrees checks the payment, our ledger and the processor's against each other.
 func (h *harness) agrees(t *testing.T, id string) {
 	t.Helper()
 	p := h.get(t, id)
 	net := minor(p.GetCaptured()) - minor(p.GetRefunded())
-	require.Equal(t, net, h.number(t, `
-SELECT coalesce(sum(CASE WHEN debit LIKE 'processor:%' THEN amount ELSE -amount END), 0)::bigint
-FROM ledger_entries
-WHERE payment_id = $1`, id), "our ledger")
+	require.Equal(t, net, h.ledger(t, id), "our ledger")
 	theirs := h.sandbox.total(t, id)
 	require.Equal(t, net, theirs.NetCaptured, "the processor's ledger")
 	require.LessOrEqual(t, theirs.Opened, 1, "at most one charge")

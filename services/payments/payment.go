@@ -19,6 +19,9 @@ import (
 //	           ├─ declined ──→ DECLINED
 //	           └─ never done ─→ FAILED
 //
+// A capture is one and the last: what it leaves of the authorization is released.
+// Refunds add up to what was captured, not to what was authorized.
+//
 // Each arrow is an operation at the processor. While its outcome is unknown the
 // payment stays where it is and the operation is open: that of PROCESSING is
 // the authorization or charge which began the payment. An open operation that
@@ -52,11 +55,12 @@ const (
 
 // What a payment refuses, before anything is asked of the processor.
 var (
-	ErrAmount         = errors.New("amount must be positive")
-	ErrWrongState     = errors.New("payment is not in a state that allows this")
-	ErrOperationOpen  = errors.New("another operation on the payment is open")
-	ErrCurrency       = errors.New("amount is not in the payment's currency")
-	ErrExceedsCapture = errors.New("refunds would exceed what was captured")
+	ErrAmount               = errors.New("amount must be positive")
+	ErrWrongState           = errors.New("payment is not in a state that allows this")
+	ErrOperationOpen        = errors.New("another operation on the payment is open")
+	ErrCurrency             = errors.New("amount is not in the payment's currency")
+	ErrExceedsAuthorization = errors.New("the capture would exceed what was authorized")
+	ErrExceedsCapture       = errors.New("refunds would exceed what was captured")
 )
 
 // Operation is one request to the processor whose outcome is not known yet.
@@ -108,9 +112,16 @@ func New(id uuid.UUID, tenant, reference, paymentMethod string, amount money.Amo
 	}, nil
 }
 
-// BeginCapture opens the capture of all that is authorized.
-func (p *Payment) BeginCapture(now time.Time) error {
-	return p.begin(Authorized, Operation{Kind: Capture, Amount: p.Amount.Minor}, now)
+// BeginCapture opens the capture; of all that is authorized if amount is nil.
+func (p *Payment) BeginCapture(amount *money.Amount, now time.Time) error {
+	minor, err := p.part(amount, p.Amount.Minor)
+	if err != nil {
+		return err
+	}
+	if p.State == Authorized && p.Open == nil && minor > p.Amount.Minor {
+		return ErrExceedsAuthorization
+	}
+	return p.begin(Authorized, Operation{Kind: Capture, Amount: minor}, now)
 }
 
 // BeginVoid opens the release of all that is authorized.
@@ -120,20 +131,29 @@ func (p *Payment) BeginVoid(now time.Time) error {
 
 // BeginRefund opens a refund; of everything that is left if amount is nil.
 func (p *Payment) BeginRefund(amount *money.Amount, now time.Time) error {
-	minor := p.Captured - p.Refunded
-	if amount != nil {
-		if amount.Currency != p.Amount.Currency {
-			return ErrCurrency
-		}
-		minor = amount.Minor
-		if minor <= 0 {
-			return ErrAmount
-		}
+	minor, err := p.part(amount, p.Captured-p.Refunded)
+	if err != nil {
+		return err
 	}
 	if p.State == Captured && p.Open == nil && minor > p.Captured-p.Refunded {
 		return ErrExceedsCapture
 	}
 	return p.begin(Captured, Operation{Kind: Refund, Amount: minor}, now)
+}
+
+// part is the amount asked for, in minor units of the payment's currency: all if
+// it is nil.
+func (p *Payment) part(amount *money.Amount, all int64) (int64, error) {
+	switch {
+	case amount == nil:
+		return all, nil
+	case amount.Currency != p.Amount.Currency:
+		return 0, ErrCurrency
+	case amount.Minor <= 0:
+		return 0, ErrAmount
+	default:
+		return amount.Minor, nil
+	}
 }
 
 func (p *Payment) begin(from State, o Operation, now time.Time) error {

@@ -75,7 +75,7 @@ func TestOperationsBeginOnlyInTheirState(t *testing.T) {
 		from  State
 		begin func(*Payment) error
 	}{
-		Capture: {Authorized, func(p *Payment) error { return p.BeginCapture(someTime) }},
+		Capture: {Authorized, func(p *Payment) error { return p.BeginCapture(nil, someTime) }},
 		Void:    {Authorized, func(p *Payment) error { return p.BeginVoid(someTime) }},
 		Refund:  {Captured, func(p *Payment) error { return p.BeginRefund(nil, someTime) }},
 	} {
@@ -115,7 +115,7 @@ func TestClosing(t *testing.T) {
 		Charge:    func(t *testing.T) *Payment { return begun(t, Charge) },
 		Capture: func(t *testing.T) *Payment {
 			p := in(t, Authorized)
-			require.NoError(t, p.BeginCapture(someTime))
+			require.NoError(t, p.BeginCapture(new(euros(600)), someTime))
 			return p
 		},
 		Void: func(t *testing.T) *Payment {
@@ -141,7 +141,7 @@ func TestClosing(t *testing.T) {
 			NeverDone: {Failed, 0, 0, false, ""},
 		},
 		Capture: {
-			Done:      {Captured, 1000, 0, true, ""},
+			Done:      {Captured, 600, 0, true, ""},
 			Refused:   {Authorized, 0, 0, false, "no"},
 			NeverDone: {Authorized, 0, 0, false, ""},
 		},
@@ -200,6 +200,51 @@ func TestRefundsAreRefusedBeforeTheProcessorIsAsked(t *testing.T) {
 	}
 }
 
+func TestCapturesAreRefusedBeforeTheProcessorIsAsked(t *testing.T) {
+	for name, test := range map[string]struct {
+		amount *money.Amount
+		want   error
+		opens  int64
+	}{
+		"zero":             {new(euros(0)), ErrAmount, 0},
+		"negative":         {new(euros(-1)), ErrAmount, 0},
+		"one cent over":    {new(euros(1001)), ErrExceedsAuthorization, 0},
+		"another currency": {&money.Amount{Currency: "USD", Minor: 1}, ErrCurrency, 0},
+		"a part":           {new(euros(1)), nil, 1},
+		"all":              {new(euros(1000)), nil, 1000},
+		"no amount is all": {nil, nil, 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := in(t, Authorized)
+			before := *p
+			require.ErrorIs(t, p.BeginCapture(test.amount, someTime), test.want)
+			if test.want != nil {
+				require.Equal(t, before, *p, "a refusal changes nothing")
+				return
+			}
+			require.Equal(t, &Operation{Kind: Capture, Amount: test.opens}, p.Open)
+		})
+	}
+}
+
+// TestOnlyWhatWasCapturedCanBeGivenBack: the bound of refunds is not what was
+// authorized.
+func TestOnlyWhatWasCapturedCanBeGivenBack(t *testing.T) {
+	p := in(t, Authorized)
+	require.NoError(t, p.BeginCapture(new(euros(600)), someTime))
+	_, err := p.Close(Outcome{Verdict: Done}, someTime)
+	require.NoError(t, err)
+	require.ErrorIs(t, p.BeginRefund(new(euros(601)), someTime), ErrExceedsCapture)
+	require.ErrorIs(t, p.BeginCapture(new(euros(400)), someTime), ErrWrongState, "the rest was released")
+	require.ErrorIs(t, p.BeginVoid(someTime), ErrWrongState)
+	require.NoError(t, p.BeginRefund(nil, someTime))
+	require.Equal(t, int64(600), p.Open.Amount)
+	entry, err := p.Close(Outcome{Verdict: Done}, someTime)
+	require.NoError(t, err)
+	require.Equal(t, int64(600), entry.Amount)
+	require.Equal(t, Refunded, p.State)
+}
+
 func TestAPaymentNeedsAPositiveAmount(t *testing.T) {
 	for _, minor := range []int64{0, -1} {
 		_, err := New(uuid.New(), "acme", "order-1", "pm_card_ok", euros(minor), Charge, someTime)
@@ -216,7 +261,8 @@ func TestTheLedgerAlwaysAgreesWithThePayment(t *testing.T) {
 		for range rapid.IntRange(0, 20).Draw(t, "steps") {
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
 			case 0:
-				_ = p.BeginCapture(someTime) // a refusal changes nothing, like every one below
+				// A refusal changes nothing, like every one below.
+				_ = p.BeginCapture(new(euros(rapid.Int64Range(-10, 1100).Draw(t, "part"))), someTime)
 			case 1:
 				_ = p.BeginVoid(someTime)
 			case 2:

@@ -21,7 +21,8 @@ type Processor interface {
 	Authorize(ctx context.Context, key string, r ChargeRequest) (Outcome, error)
 	// Charge reserves and takes an amount with one call.
 	Charge(ctx context.Context, key string, r ChargeRequest) (Outcome, error)
-	// Capture takes what the authorization reserved.
+	// Capture takes what the authorization reserved, or a part; the rest is
+	// released.
 	Capture(ctx context.Context, key, processorID string, amount money.Amount) (Outcome, error)
 	// Void releases what the authorization reserved.
 	Void(ctx context.Context, key, processorID string) (Outcome, error)

@@ -24,18 +24,25 @@ func startOnStripe(t *testing.T) (*harness, *stripetest.Server, *line) {
 	return startOn(t, p), fake, l
 }
 
-// atStripe is what Stripe holds, refunds deducted, and in how many charges.
-func atStripe(fake *stripetest.Server) (net int64, charges int) {
+// heldAtStripe is what Stripe holds of a payment, refunds deducted.
+func heldAtStripe(fake *stripetest.Server, payment string) (net int64) {
 	for _, intent := range fake.Intents() {
+		if intent.Metadata[metaPayment] != payment {
+			continue
+		}
 		net += intent.AmountReceived
-		if intent.Status != "requires_payment_method" {
-			charges++
+		for _, refund := range fake.Refunds() {
+			if refund.PaymentIntent == intent.ID {
+				net -= refund.Amount
+			}
 		}
 	}
-	for _, refund := range fake.Refunds() {
-		net -= refund.Amount
-	}
-	return net, charges
+	return net
+}
+
+// chargesAtStripe is how many charges there are that were not declined.
+func chargesAtStripe(fake *stripetest.Server) int {
+	return doneAtStripe(fake, Charge) + doneAtStripe(fake, Authorize)
 }
 
 func TestOnStripeAnUnknownOutcomeIsFinishedOnce(t *testing.T) {
@@ -59,9 +66,8 @@ func TestOnStripeAnUnknownOutcomeIsFinishedOnce(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, paymentsv1.PendingOperation_PENDING_OPERATION_REFUND, gave.GetPayment().GetPendingOperation())
 			require.Equal(t, int64(300), minor(h.becomes(t, p.GetId(), captured).GetRefunded()))
-			net, charges := atStripe(fake)
-			require.Equal(t, int64(700), net)
-			require.Equal(t, 1, charges)
+			require.Equal(t, int64(700), heldAtStripe(fake, p.GetId()))
+			require.Equal(t, 1, chargesAtStripe(fake))
 		})
 	}
 }
@@ -83,8 +89,7 @@ func TestOnStripeAStoredErrorThatDidNothingEndsWithTheHorizon(t *testing.T) {
 	require.Equal(t, processing, h.get(t, p.GetId()).GetState())
 	h.exec(t, `UPDATE payments SET open_since = open_since - interval '24 hours'`)
 	h.becomes(t, p.GetId(), failed)
-	_, charges := atStripe(fake)
-	require.Zero(t, charges)
+	require.Zero(t, chargesAtStripe(fake))
 }
 
 // TestPastTheHorizonOfStripeNothingIsSentAgain: Stripe has forgotten the key by
@@ -114,8 +119,7 @@ func TestPastTheHorizonOfStripeNothingIsSentAgain(t *testing.T) {
 			h.exec(t, `UPDATE payments SET open_since = open_since - interval '24 hours'`)
 			h.complete(t)
 			h.becomes(t, p.GetId(), test.becomes)
-			_, charges := atStripe(fake)
-			require.Equal(t, test.charges, charges)
+			require.Equal(t, test.charges, chargesAtStripe(fake))
 			writes, _ := fake.Requests()
 			require.Equal(t, test.charges, writes, "it was looked up, and not sent")
 		})

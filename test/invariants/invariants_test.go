@@ -18,6 +18,12 @@ func TestAWorldInWhichAllIsWellViolatesNothing(t *testing.T) {
 	require.Equal(t, invariants.Audited{Orders: 3, Payments: 3, Entries: 3, Operations: 4, Attempts: 6}, result.Audited)
 }
 
+func TestACaptureInPartViolatesNothing(t *testing.T) {
+	w := goodWorld(t)
+	capturedInPart(t, w)
+	require.Empty(t, w.check(t).Violations)
+}
+
 // The controls of the checker: the good world, spoiled by hand in one place.
 // Where a constraint of the schema would have prevented it, the constraint is
 // taken away first.
@@ -104,6 +110,27 @@ func TestEachInvariantIsSeenViolated(t *testing.T) {
 			func(t *testing.T, w *world) {
 				run(t, w.payments, `ALTER TABLE payments DROP CONSTRAINT payments_check, DROP CONSTRAINT payments_check1`)
 				run(t, w.payments, `UPDATE payments SET refunded = 900 WHERE id = '`+cancelledPayment+`'`)
+			},
+		},
+		{
+			"more was captured than authorized", 3, "payment " + paidPayment, "more was captured than asked for: 500 of 400",
+			func(t *testing.T, w *world) {
+				run(t, w.payments, `ALTER TABLE payments DROP CONSTRAINT payments_check`)
+				run(t, w.payments, `UPDATE payments SET amount = 400 WHERE id = '`+paidPayment+`'`)
+			},
+		},
+		{
+			"a capture in part was taken whole by the processor", 1, "payment " + partPayment, "the processor holds 850, payments believes 450",
+			func(t *testing.T, w *world) {
+				capturedInPart(t, w)
+				w.operations[len(w.operations)-2].Amount = 1000
+			},
+		},
+		{
+			"a capture in part is given back whole", 3, "payment " + partPayment, "the ledger has 600 captured and 1000 refunded",
+			func(t *testing.T, w *world) {
+				capturedInPart(t, w)
+				run(t, w.payments, `ALTER TABLE ledger_entries DISABLE TRIGGER USER; UPDATE ledger_entries SET amount = 1000 WHERE kind = 'refund' AND payment_id = '`+partPayment+`'`)
 			},
 		},
 		{

@@ -95,6 +95,28 @@ func goodWorld(t *testing.T) *world {
 	return w
 }
 
+// partPayment is captured in part.
+const partPayment = "01990000-0000-7000-8000-000000000041"
+
+// capturedInPart adds what a tenant did by itself: it authorized 1000, captured
+// 600 of it, and gave 150 of that back.
+func capturedInPart(t *testing.T, w *world) {
+	t.Helper()
+	run(t, w.payments, `
+INSERT INTO payments (id, tenant, reference, payment_method, currency, amount, state, captured, refunded, create_time, update_time)
+VALUES ('`+partPayment+`', 'acme', 'a rental', 'pm_card_ok', 'USD', 1000, 'captured', 600, 150, now(), now());
+INSERT INTO ledger_entries (payment_id, processor_key, tenant, kind, debit, credit, currency, amount, create_time)
+VALUES
+    ('`+partPayment+`', 'p6', 'acme', 'capture', 'processor:USD',   'tenant:acme:USD', 'USD', 600, now()),
+    ('`+partPayment+`', 'p7', 'acme', 'refund',  'tenant:acme:USD', 'processor:USD',   'USD', 150, now())`)
+	w.operations = append(
+		w.operations,
+		operation{5, "p5", "authorize", "ch_5", partPayment, 1000, "USD", "succeeded"},
+		operation{6, "p6", "capture", "ch_5", partPayment, 600, "USD", "succeeded"},
+		operation{7, "p7", "refund", "ch_5", partPayment, 150, "USD", "succeeded"},
+	)
+}
+
 // check runs the checker on the world.
 func (w *world) check(t *testing.T) invariants.Result {
 	t.Helper()

@@ -168,11 +168,12 @@ type Payment struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// What the payment is for, in the caller's terms, such as an order id.
 	Reference string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
-	// The amount asked for.
+	// The amount asked for, and the most that can be captured.
 	Amount *money.Money `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
 	// Where it is in its life.
 	State PaymentState `protobuf:"varint,4,opt,name=state,proto3,enum=holdfast.payments.v1.PaymentState" json:"state,omitempty"`
-	// What was captured so far.
+	// What was captured, and the most that can be given back; less than the amount
+	// after a capture in part.
 	Captured *money.Money `protobuf:"bytes,5,opt,name=captured,proto3" json:"captured,omitempty"`
 	// What was given back so far.
 	Refunded *money.Money `protobuf:"bytes,6,opt,name=refunded,proto3" json:"refunded,omitempty"`
@@ -404,7 +405,9 @@ func (x *AuthorizePaymentResponse) GetPayment() *Payment {
 type CapturePaymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The payment.
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How much, in the payment's currency; everything that is authorized if unset.
+	Amount        *money.Money `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -444,6 +447,13 @@ func (x *CapturePaymentRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *CapturePaymentRequest) GetAmount() *money.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
 }
 
 // CapturePaymentResponse holds the payment after the attempt.
@@ -1043,9 +1053,10 @@ const file_holdfast_payments_v1_payments_proto_rawDesc = "" +
 	"\x06amount\x18\x02 \x01(\v2\x12.google.type.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06amount\x12E\n" +
 	"\x0epayment_method\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^pm_[a-zA-Z0-9_]{1,61}$R\rpaymentMethod\"S\n" +
 	"\x18AuthorizePaymentResponse\x127\n" +
-	"\apayment\x18\x01 \x01(\v2\x1d.holdfast.payments.v1.PaymentR\apayment\"1\n" +
+	"\apayment\x18\x01 \x01(\v2\x1d.holdfast.payments.v1.PaymentR\apayment\"]\n" +
 	"\x15CapturePaymentRequest\x12\x18\n" +
-	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"Q\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12*\n" +
+	"\x06amount\x18\x02 \x01(\v2\x12.google.type.MoneyR\x06amount\"Q\n" +
 	"\x16CapturePaymentResponse\x127\n" +
 	"\apayment\x18\x01 \x01(\v2\x1d.holdfast.payments.v1.PaymentR\apayment\".\n" +
 	"\x12VoidPaymentRequest\x12\x18\n" +
@@ -1146,34 +1157,35 @@ var file_holdfast_payments_v1_payments_proto_depIdxs = []int32{
 	18, // 6: holdfast.payments.v1.Payment.update_time:type_name -> google.protobuf.Timestamp
 	17, // 7: holdfast.payments.v1.AuthorizePaymentRequest.amount:type_name -> google.type.Money
 	2,  // 8: holdfast.payments.v1.AuthorizePaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
-	2,  // 9: holdfast.payments.v1.CapturePaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
-	2,  // 10: holdfast.payments.v1.VoidPaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
-	17, // 11: holdfast.payments.v1.RefundPaymentRequest.amount:type_name -> google.type.Money
-	2,  // 12: holdfast.payments.v1.RefundPaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
-	17, // 13: holdfast.payments.v1.ChargePaymentRequest.amount:type_name -> google.type.Money
-	2,  // 14: holdfast.payments.v1.ChargePaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
-	2,  // 15: holdfast.payments.v1.GetPaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
-	0,  // 16: holdfast.payments.v1.ListPaymentsRequest.state:type_name -> holdfast.payments.v1.PaymentState
-	2,  // 17: holdfast.payments.v1.ListPaymentsResponse.payments:type_name -> holdfast.payments.v1.Payment
-	3,  // 18: holdfast.payments.v1.PaymentsService.AuthorizePayment:input_type -> holdfast.payments.v1.AuthorizePaymentRequest
-	5,  // 19: holdfast.payments.v1.PaymentsService.CapturePayment:input_type -> holdfast.payments.v1.CapturePaymentRequest
-	7,  // 20: holdfast.payments.v1.PaymentsService.VoidPayment:input_type -> holdfast.payments.v1.VoidPaymentRequest
-	9,  // 21: holdfast.payments.v1.PaymentsService.RefundPayment:input_type -> holdfast.payments.v1.RefundPaymentRequest
-	11, // 22: holdfast.payments.v1.PaymentsService.ChargePayment:input_type -> holdfast.payments.v1.ChargePaymentRequest
-	13, // 23: holdfast.payments.v1.PaymentsService.GetPayment:input_type -> holdfast.payments.v1.GetPaymentRequest
-	15, // 24: holdfast.payments.v1.PaymentsService.ListPayments:input_type -> holdfast.payments.v1.ListPaymentsRequest
-	4,  // 25: holdfast.payments.v1.PaymentsService.AuthorizePayment:output_type -> holdfast.payments.v1.AuthorizePaymentResponse
-	6,  // 26: holdfast.payments.v1.PaymentsService.CapturePayment:output_type -> holdfast.payments.v1.CapturePaymentResponse
-	8,  // 27: holdfast.payments.v1.PaymentsService.VoidPayment:output_type -> holdfast.payments.v1.VoidPaymentResponse
-	10, // 28: holdfast.payments.v1.PaymentsService.RefundPayment:output_type -> holdfast.payments.v1.RefundPaymentResponse
-	12, // 29: holdfast.payments.v1.PaymentsService.ChargePayment:output_type -> holdfast.payments.v1.ChargePaymentResponse
-	14, // 30: holdfast.payments.v1.PaymentsService.GetPayment:output_type -> holdfast.payments.v1.GetPaymentResponse
-	16, // 31: holdfast.payments.v1.PaymentsService.ListPayments:output_type -> holdfast.payments.v1.ListPaymentsResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 9: holdfast.payments.v1.CapturePaymentRequest.amount:type_name -> google.type.Money
+	2,  // 10: holdfast.payments.v1.CapturePaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
+	2,  // 11: holdfast.payments.v1.VoidPaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
+	17, // 12: holdfast.payments.v1.RefundPaymentRequest.amount:type_name -> google.type.Money
+	2,  // 13: holdfast.payments.v1.RefundPaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
+	17, // 14: holdfast.payments.v1.ChargePaymentRequest.amount:type_name -> google.type.Money
+	2,  // 15: holdfast.payments.v1.ChargePaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
+	2,  // 16: holdfast.payments.v1.GetPaymentResponse.payment:type_name -> holdfast.payments.v1.Payment
+	0,  // 17: holdfast.payments.v1.ListPaymentsRequest.state:type_name -> holdfast.payments.v1.PaymentState
+	2,  // 18: holdfast.payments.v1.ListPaymentsResponse.payments:type_name -> holdfast.payments.v1.Payment
+	3,  // 19: holdfast.payments.v1.PaymentsService.AuthorizePayment:input_type -> holdfast.payments.v1.AuthorizePaymentRequest
+	5,  // 20: holdfast.payments.v1.PaymentsService.CapturePayment:input_type -> holdfast.payments.v1.CapturePaymentRequest
+	7,  // 21: holdfast.payments.v1.PaymentsService.VoidPayment:input_type -> holdfast.payments.v1.VoidPaymentRequest
+	9,  // 22: holdfast.payments.v1.PaymentsService.RefundPayment:input_type -> holdfast.payments.v1.RefundPaymentRequest
+	11, // 23: holdfast.payments.v1.PaymentsService.ChargePayment:input_type -> holdfast.payments.v1.ChargePaymentRequest
+	13, // 24: holdfast.payments.v1.PaymentsService.GetPayment:input_type -> holdfast.payments.v1.GetPaymentRequest
+	15, // 25: holdfast.payments.v1.PaymentsService.ListPayments:input_type -> holdfast.payments.v1.ListPaymentsRequest
+	4,  // 26: holdfast.payments.v1.PaymentsService.AuthorizePayment:output_type -> holdfast.payments.v1.AuthorizePaymentResponse
+	6,  // 27: holdfast.payments.v1.PaymentsService.CapturePayment:output_type -> holdfast.payments.v1.CapturePaymentResponse
+	8,  // 28: holdfast.payments.v1.PaymentsService.VoidPayment:output_type -> holdfast.payments.v1.VoidPaymentResponse
+	10, // 29: holdfast.payments.v1.PaymentsService.RefundPayment:output_type -> holdfast.payments.v1.RefundPaymentResponse
+	12, // 30: holdfast.payments.v1.PaymentsService.ChargePayment:output_type -> holdfast.payments.v1.ChargePaymentResponse
+	14, // 31: holdfast.payments.v1.PaymentsService.GetPayment:output_type -> holdfast.payments.v1.GetPaymentResponse
+	16, // 32: holdfast.payments.v1.PaymentsService.ListPayments:output_type -> holdfast.payments.v1.ListPaymentsResponse
+	26, // [26:33] is the sub-list for method output_type
+	19, // [19:26] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_payments_v1_payments_proto_init() }

@@ -42,11 +42,12 @@ const (
 type PaymentsServiceClient interface {
 	// Reserves an amount on a payment method without taking it.
 	AuthorizePayment(ctx context.Context, in *AuthorizePaymentRequest, opts ...grpc.CallOption) (*AuthorizePaymentResponse, error)
-	// Takes an authorized amount, once and in full.
+	// Takes an authorized amount, once: all of it, or a part, and then the rest is
+	// released.
 	CapturePayment(ctx context.Context, in *CapturePaymentRequest, opts ...grpc.CallOption) (*CapturePaymentResponse, error)
 	// Releases an authorized amount that was not captured.
 	VoidPayment(ctx context.Context, in *VoidPaymentRequest, opts ...grpc.CallOption) (*VoidPaymentResponse, error)
-	// Gives back a captured amount, in full or in part. The sum of all refunds
+	// Gives back a captured amount, in full or in parts. The sum of all refunds
 	// never exceeds what was captured.
 	RefundPayment(ctx context.Context, in *RefundPaymentRequest, opts ...grpc.CallOption) (*RefundPaymentResponse, error)
 	// Authorizes and captures in one step. A decline is an OK answer with the
@@ -147,11 +148,12 @@ func (c *paymentsServiceClient) ListPayments(ctx context.Context, in *ListPaymen
 type PaymentsServiceServer interface {
 	// Reserves an amount on a payment method without taking it.
 	AuthorizePayment(context.Context, *AuthorizePaymentRequest) (*AuthorizePaymentResponse, error)
-	// Takes an authorized amount, once and in full.
+	// Takes an authorized amount, once: all of it, or a part, and then the rest is
+	// released.
 	CapturePayment(context.Context, *CapturePaymentRequest) (*CapturePaymentResponse, error)
 	// Releases an authorized amount that was not captured.
 	VoidPayment(context.Context, *VoidPaymentRequest) (*VoidPaymentResponse, error)
-	// Gives back a captured amount, in full or in part. The sum of all refunds
+	// Gives back a captured amount, in full or in parts. The sum of all refunds
 	// never exceeds what was captured.
 	RefundPayment(context.Context, *RefundPaymentRequest) (*RefundPaymentResponse, error)
 	// Authorizes and captures in one step. A decline is an OK answer with the
