@@ -95,6 +95,9 @@ func (s *Store) begun(call *Call, resource uuid.UUID, fresh bool, row *stored) (
 // caller gives up, or the effect would be left without an owner, but when the
 // method's own time is up, less what the second commit needs.
 func (a *Attempt) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.store.without.epoch {
+		return context.WithCancel(context.WithoutCancel(ctx))
+	}
 	return context.WithDeadline(context.WithoutCancel(ctx), a.until.Add(-a.store.cfg.Reserve))
 }
 
@@ -235,6 +238,9 @@ func (a *Attempt) winner(ctx context.Context) (Outcome, error) {
 // and neither does that the time for the external call is over: this is what
 // was kept back.
 func (a *Attempt) reserved(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.store.without.epoch {
+		return context.WithCancel(context.WithoutCancel(ctx))
+	}
 	return context.WithTimeout(context.WithoutCancel(ctx), 2*a.store.cfg.Reserve)
 }
 

@@ -1,6 +1,10 @@
 package service
 
-import "io"
+import (
+	"io"
+
+	"go.uber.org/fx"
+)
 
 // Sabotage breaks the drain on purpose, so that a drill can show that it would
 // notice. Only [WithSabotage] takes one: no environment variable and no flag of
@@ -24,6 +28,7 @@ type options struct {
 	environ  map[string]string // nil: the process's own
 	settled  func(Addresses)   // called once ready
 	logs     io.Writer         // nil: standard error
+	graph    []fx.Option
 }
 
 // environment is what config takes.
@@ -49,3 +54,10 @@ func WithReady(f func(Addresses)) Option { return func(o *options) { o.settled =
 
 // WithLogs sends log lines to w in place of standard error.
 func WithLogs(w io.Writer) Option { return func(o *options) { o.logs = w } }
+
+// WithGraph adds to what the service is made of. With fx.Decorate it puts
+// something in the place of a part, or around it: how tests and drills reach
+// inside without the service knowing.
+func WithGraph(parts ...fx.Option) Option {
+	return func(o *options) { o.graph = append(o.graph, parts...) }
+}

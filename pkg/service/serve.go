@@ -97,6 +97,7 @@ func (p *process) live(drain, force context.Context, def Definition, s settings,
 		def.Module,
 		database(drain, def),
 		assemble(drain, o.sabotage, p.public.Store),
+		fx.Options(o.graph...),
 	)
 	err := app.Err()
 	if err == nil {
