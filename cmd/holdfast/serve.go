@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
 	"github.com/holdfast-dev/holdfast/pkg/resources"
@@ -65,6 +66,7 @@ func findPart(name string) (part, error) {
 
 func serveCommand() *cobra.Command {
 	var sabotage string
+	var more development
 	command := &cobra.Command{
 		Use:       "serve SERVICE",
 		Short:     "Run one service, configured by its environment (see config)",
@@ -79,31 +81,33 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			inside, err := more.options(args[0])
+			if err != nil {
+				return err
+			}
+			options = append(options, inside...)
 			local.Lifeline()
 			drill.RegisterResolver()
 			return p.run(cmd.Context(), nil, cmd.OutOrStdout(), options...)
 		},
 	}
 	command.Flags().StringVar(&sabotage, "sabotage", "", "break the service on purpose, for a drill")
-	if err := command.Flags().MarkHidden("sabotage"); err != nil {
-		panic(err) // the flag is defined the line above
-	}
+	more.flags(command.Flags())
+	command.Flags().VisitAll(func(flag *pflag.Flag) { flag.Hidden = true }) // a person has no use for them
 	return command
 }
 
 // sabotageOptions translates a drill's sabotage into what a service does.
 func sabotageOptions(name string) ([]service.Option, error) {
-	sabotage, err := drill.ParseSabotage(drill.RollingName, name)
-	if err != nil {
-		return nil, err
-	}
-	switch sabotage {
+	switch drill.Sabotage(name) {
+	case "":
+		return nil, nil
 	case drill.NoDrain:
 		return []service.Option{service.WithSabotage(service.NoDrain)}, nil
 	case drill.NoReadinessFlip:
 		return []service.Option{service.WithSabotage(service.NoReadinessFlip)}, nil
 	default:
-		return nil, nil
+		return nil, fmt.Errorf("no service knows the sabotage %q", name)
 	}
 }
 

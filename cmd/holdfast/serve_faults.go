@@ -1,0 +1,73 @@
+//go:build faults
+
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/fx"
+
+	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/service"
+	"github.com/holdfast-dev/holdfast/test/trap"
+)
+
+// development is what a build for development can do to a service that it
+// serves: have it die or stall at a named step, and take a safeguard of its
+// idempotency away.
+type development struct {
+	dieAt, stallAt string
+	stallFor       time.Duration
+	without        string
+}
+
+func (d *development) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&d.dieAt, "die-at", "", "die at a step, such as second-commit:before:3")
+	flags.StringVar(&d.stallAt, "stall-at", "", "hold every Nth request up at a step")
+	flags.DurationVar(&d.stallFor, "stall-for", time.Second, "for how long")
+	flags.StringVar(&d.without, "without", "", "go without a safeguard: epoch or seal")
+}
+
+func (d *development) options(name string) ([]service.Option, error) {
+	parts, err := d.traps(name)
+	if err != nil {
+		return nil, err
+	}
+	safeguards := map[string]idempotency.Safeguard{"": 0, "epoch": idempotency.Epoch, "seal": idempotency.Seal}
+	safeguard, known := safeguards[d.without]
+	if !known {
+		return nil, fmt.Errorf("there is no safeguard %q: there are epoch and seal", d.without)
+	}
+	if safeguard != 0 {
+		parts = append(parts, fx.Decorate(func(s *idempotency.Store) *idempotency.Store { return s.Without(safeguard) }))
+	}
+	return []service.Option{service.WithGraph(parts...)}, nil
+}
+
+// traps are set in a replica of orders or payments.
+func (d *development) traps(name string) (parts []fx.Option, err error) {
+	for text, set := range map[string]func(trap.Point) *trap.Trap{
+		d.dieAt:   trap.Die,
+		d.stallAt: func(p trap.Point) *trap.Trap { return trap.Stall(p, d.stallFor) },
+	} {
+		if text == "" {
+			continue
+		}
+		point, err := trap.Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		switch name {
+		case local.Orders:
+			parts = append(parts, set(point).InOrders())
+		case local.Payments:
+			parts = append(parts, set(point).InPayments())
+		default:
+			return nil, fmt.Errorf("no trap can be set in %s", name)
+		}
+	}
+	return parts, nil
+}
