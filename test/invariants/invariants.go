@@ -3,8 +3,8 @@
 //
 //  1. At most one processor charge for each payment; what the processor holds
 //     is what payments believes; and it is above zero exactly for paid orders.
-//  2. Every acknowledged order survives, and every OK for a key has the same
-//     bytes.
+//  2. Every acknowledged order survives, every OK for a key has the same bytes,
+//     and the answers of a key are those of one that is used once.
 //  3. The ledger balances, and refunds never exceed captures.
 //  4. No order or payment stays undecided past its published bound.
 //  5. A refused key (used with another request, expired) changed nothing.
@@ -44,13 +44,16 @@ type Sources struct {
 
 // Attempt is one request of a client, and what became of it.
 type Attempt struct {
-	// At is when it was answered, Via how it was sent.
-	At  time.Time
-	Via string
+	// Sent is when it was sent, At when it was answered, Via how it was sent. A
+	// history whose attempts lack Sent is not checked for linearizability.
+	Sent, At time.Time
+	Via      string
 	// Encoding is "proto" or "json": bytes are compared within one encoding.
 	Encoding string
 	// Key is its idempotency key.
 	Key string
+	// Request tells requests with one key apart: what is asked, whoever asks.
+	Request string
 	// Marker is a shipping note that no other request carries; empty if the
 	// request is a repeated one.
 	Marker string
@@ -125,7 +128,7 @@ func (e *evidence) check() Result {
 		Attempts:   len(e.attempts),
 	}}
 	for _, invariant := range []func(*evidence) []Violation{
-		oneCharge, acknowledgedSurvives, ledgerBalances, nothingUndecided, refusedChangedNothing,
+		oneCharge, acknowledgedSurvives, linearizable, ledgerBalances, nothingUndecided, refusedChangedNothing,
 	} {
 		result.Violations = append(result.Violations, invariant(e)...)
 	}

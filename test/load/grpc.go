@@ -90,7 +90,9 @@ func (g *GRPC) Send(ctx context.Context, key string, message proto.Message) Exch
 	}
 	defer release()
 	md := g.metadata.Copy()
-	md.Set("idempotency-key", key)
+	if key != "" {
+		md.Set("idempotency-key", key)
+	}
 	var transparent atomic.Int64
 	ctx = context.WithValue(metadata.NewOutgoingContext(ctx, md), transparentKey{}, &transparent)
 

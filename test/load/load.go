@@ -14,6 +14,7 @@ package load
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,6 +67,10 @@ type Plan struct {
 	// Backoff is the pause before a retry when the failure names none; 100 ms if
 	// zero.
 	Backoff time.Duration
+	// MaxBackoff, if it is longer, is what the pause grows to, twice as long after
+	// each retry, less a random part of up to a half. Clients that all pause for
+	// as long keep a server down that has recovered.
+	MaxBackoff time.Duration
 	// MaxOutstanding bounds the requests under way, to protect the machine that
 	// makes the load; 10,000 if zero. An arrival above it is never delayed: it
 	// counts as failed, because a client that must wait for a place has failed.
@@ -190,10 +195,22 @@ func (r *Run) perform(ctx context.Context, n int64, due time.Time) (retries int,
 			return arrival.Attempt, verdict
 		}
 		select {
-		case <-time.After(max(verdict.Failure.RetryAfter, r.plan.Backoff)):
+		case <-time.After(max(verdict.Failure.RetryAfter, r.plan.pause(arrival.Attempt))):
 		case <-ctx.Done():
 			return arrival.Attempt, verdict
 		}
 		arrival.Attempt++
 	}
+}
+
+// pause is the time before the retry that follows an attempt.
+func (p Plan) pause(attempt int) time.Duration {
+	if p.MaxBackoff <= p.Backoff {
+		return p.Backoff
+	}
+	longest := p.MaxBackoff
+	if attempt < 16 { // no overflow
+		longest = min(longest, p.Backoff<<attempt)
+	}
+	return longest - rand.N(longest/2)
 }

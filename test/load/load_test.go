@@ -218,6 +218,31 @@ func TestPatienceEndsRetries(t *testing.T) {
 	})
 }
 
+// TestPausesGrow up to a bound, and differ: clients that all come back at one time
+// would come back as a flood.
+func TestPausesGrow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent []time.Time
+		run := load.Start(t.Context(), load.Plan{
+			Rate: 1, Retries: 60, Backoff: 100 * time.Millisecond, MaxBackoff: 800 * time.Millisecond,
+			Operation: func(context.Context, load.Arrival) load.Verdict {
+				sent = append(sent, time.Now())
+				return load.Verdict{Failure: &load.Failure{Kind: load.Refused, Retryable: true}}
+			},
+		}, "all")
+		time.Sleep(500 * time.Millisecond)
+		require.EqualValues(t, 60, run.Stop().Retried())
+		different := map[time.Duration]bool{}
+		for n := range len(sent) - 1 {
+			pause, longest := sent[n+1].Sub(sent[n]), min(100*time.Millisecond<<min(n, 10), 800*time.Millisecond)
+			require.LessOrEqual(t, pause, longest)
+			require.Greater(t, pause, longest/2)
+			different[pause] = true
+		}
+		require.Greater(t, len(different), 50)
+	})
+}
+
 func TestEndLetsWhatIsUnderWayGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run := load.Start(t.Context(), load.Plan{
