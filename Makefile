@@ -70,8 +70,12 @@ fuzz: ## Fuzz every parser that faces the outside, FUZZTIME (20s) each
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" tools/fuzz
 
 .PHONY: drills
-drills: ## Hold every drill but rolling, and with what it is about taken away: eight minutes, on a quiet machine
+drills: ## Hold every drill but rolling, and with what it is about taken away: ten minutes, on a quiet machine
 	$(GO) test -tags faults,drills -count=1 -timeout 30m $(TESTFLAGS) -run '^TestDrill' ./cmd/holdfast
+
+.PHONY: chaos
+chaos: bin/holdfast ## Break everything at once for DURATION (10m), from SEED, beside the release before (PREVIOUS)
+	@GO="$(GO)" DURATION="$(DURATION)" SEED="$(SEED)" PREVIOUS="$(PREVIOUS)" tools/chaos
 
 .PHONY: overload
 overload: ## Send five times what a server can do, with and without shedding

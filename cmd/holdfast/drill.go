@@ -70,6 +70,9 @@ func holdCommand(d drill.Drill) *cobra.Command {
 	flags.Uint64Var(&options.Seed, "seed", options.Seed, "what requests, connections and faults are drawn from (default: a new one)")
 	flags.DurationVar(&options.Duration, "duration", options.Duration, "how long it does what it is about")
 	flags.Float64Var(&options.Rate, "rate", options.Rate, d.Rate)
+	if d.TakesPrevious {
+		flags.StringVar(&options.Previous, "previous", "", "the command of the release before, for every second replica")
+	}
 	flags.BoolVar(&asJSON, "json", false, "print the verdict as JSON")
 	return command
 }

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,7 +52,7 @@ func holds(t *testing.T, name string, args ...string) drill.Verdict {
 }
 
 // short is how long the drills that are endured go on here.
-var short = []string{"--duration", "12s"}
+var short = []string{"--duration", "10s"}
 
 func TestDrillCrashLosesNothingAndDoesNothingTwice(t *testing.T) {
 	require.NotZero(t, holds(t, drill.CrashName, short...).Audit.Audited.Orders)
@@ -58,6 +60,14 @@ func TestDrillCrashLosesNothingAndDoesNothingTwice(t *testing.T) {
 
 func TestDrillCrashWithoutACompleterLeavesOrdersOpen(t *testing.T) {
 	brokenBy(t, drill.CrashName, drill.NoCompleter, "every order is placed", short...)
+}
+
+func TestDrillFreezeLetsNobodyWriteWhoHasLostTheKey(t *testing.T) {
+	require.NotZero(t, holds(t, drill.FreezeName, "--duration", "7s").Audit.Audited.Orders)
+}
+
+func TestDrillFreezeWithoutAnEpochChangesAnAnswer(t *testing.T) {
+	brokenBy(t, drill.FreezeName, drill.NoEpoch, "every answer is given again", "--duration", "7s")
 }
 
 func TestDrillPostgresLosesNothingAndDoesNothingTwice(t *testing.T) {
@@ -102,4 +112,26 @@ func TestDrillOverloadTakesNothingFromWhatIsCritical(t *testing.T) {
 
 func TestDrillOverloadWithoutSheddingTakesEverything(t *testing.T) {
 	brokenBy(t, drill.OverloadName, drill.NoShedding, "critical requests go on being answered")
+}
+
+// TestDrillChaosSeesWhatIsTakenAway takes one safeguard away each day, or the one
+// that HOLDFAST_CHAOS_SABOTAGE names, or with "all" every one.
+func TestDrillChaosSeesWhatIsTakenAway(t *testing.T) {
+	known := drill.Sabotages(drill.ChaosName)
+	today := time.Now().YearDay() % len(known)
+	chosen := known[today : today+1]
+	switch wanted := os.Getenv("HOLDFAST_CHAOS_SABOTAGE"); wanted {
+	case "":
+	case "all":
+		chosen = known
+	default:
+		one, err := drill.ParseSabotage(drill.ChaosName, wanted)
+		require.NoError(t, err)
+		chosen = []drill.Sabotage{one}
+	}
+	for _, sabotage := range chosen {
+		t.Run(string(sabotage), func(t *testing.T) {
+			brokenBy(t, drill.ChaosName, sabotage, "no card charged twice", "--duration", "12s")
+		})
+	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// build makes the command as it is shipped. Running it, and not this test
-// binary, keeps the race detector, which makes everything several times slower,
+// build makes the command as `make bin/holdfast` does. Running it, and not this
+// test binary, keeps the race detector, which makes everything several times slower,
 // out of the processes that are put under load.
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "holdfast-command-")
@@ -24,7 +24,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "holdfast")
-	command := exec.Command("go", "build", "-trimpath", "-o", path, ".")
+	command := exec.Command("go", "build", "-tags", "faults", "-trimpath", "-o", path, ".")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
 		return path, fmt.Errorf("build the command: %w: %s", err, output)

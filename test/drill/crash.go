@@ -17,8 +17,10 @@ func crashDrill() Drill {
 		Short: "Kill replicas in the middle of everything: nothing is lost or done twice",
 		Long: `Starts two replicas each of orders and payments; places orders with clients that
 try again under the same idempotency key; kills a replica, drawn from the seed,
-with SIGKILL, and starts another in its place, again and again; checks the
-invariants; and prints a verdict. Every order must be placed in the end, once.`,
+with SIGKILL, and starts another in its place, again and again. Then replicas of
+each service die at each step of the protocol in turn: before and after each commit,
+and before and after each call. It checks the invariants, and prints a verdict. Every
+order must be placed in the end, once.`,
 		Sabotages: []SabotageOf{
 			{NoCompleter, "nobody finishes what a replica that died has begun"},
 			{NewProcessorKeys, "the card processor gets a new idempotency key with every request"},
@@ -31,12 +33,18 @@ invariants; and prints a verdict. Every order must be placed in the end, once.`,
 
 // Crash kills replicas under load, and judges it.
 func Crash(ctx context.Context, o Options) (*Verdict, error) {
-	s := stage{}
+	s := stage{settings: hasty}
 	switch o.Sabotage {
 	case NoCompleter:
+		// With usual leases: those who start in the place of the dead look once.
 		s.settings = withoutCompleter
 	case NewProcessorKeys:
 		s.inFront = withNewKeys
+	}
+	steps := &deaths{stage: &s, o: o}
+	s.variant = steps.vary
+	if o.Sabotage != NoCompleter {
+		s.judge = steps.judge
 	}
 	return s.endure(ctx, CrashName, o, func(ctx context.Context, run *load.Run) error {
 		random := rand.New(rand.NewPCG(o.Seed, 0)) // reproducible on purpose
@@ -52,7 +60,10 @@ func Crash(ctx context.Context, o Options) (*Verdict, error) {
 				return err
 			}
 		}
-		return nil
+		if o.Sabotage == NoCompleter {
+			return nil
+		}
+		return steps.dieEverywhere(ctx)
 	})
 }
 

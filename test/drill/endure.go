@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ const (
 	patienceInAll     = 30 * time.Second
 	retriesOfClient   = 150 // more than fit into it
 	pauseOfClient     = 200 * time.Millisecond
+	// They come back within the recovery that they are given.
+	longestPauseOfClient = 3 * time.Second
 )
 
 // recovery is how long connections may take to be made again, and a breaker that
@@ -31,7 +34,7 @@ func (s *stage) endure(ctx context.Context, drill string, o Options, do func(con
 	if err := s.set(ctx, &o); err != nil {
 		return nil, err
 	}
-	shopper, err := s.shopper(o.Seed, everyWay)
+	shopper, visit, err := s.clients(o.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +42,9 @@ func (s *stage) endure(ctx context.Context, drill string, o Options, do func(con
 	v := newVerdict(drill, o)
 	s.progress("load: %g requests a second; clients try again with the same key", o.Rate)
 	run := load.Start(ctx, load.Plan{
-		Rate: o.Rate, Operation: shopper.visit,
-		Timeout: patienceOfAttempt, Patience: patienceInAll, Retries: retriesOfClient, Backoff: pauseOfClient,
+		Rate: o.Rate, Operation: visit,
+		Timeout: patienceOfAttempt, Patience: cmp.Or(s.patience, patienceInAll), Retries: retriesOfClient,
+		Backoff: pauseOfClient, MaxBackoff: longestPauseOfClient,
 	}, "before")
 	err = pause(ctx, o.Quiet)
 	if err == nil {
@@ -60,15 +64,42 @@ func (s *stage) endure(ctx context.Context, drill string, o Options, do func(con
 		return nil, err
 	}
 
-	s.progress("waiting until everything is decided, then checking the invariants")
-	audit, err := s.audit(ctx, shopper.history())
+	s.progress("waiting until everything is decided, then asking for every answer again and checking the invariants")
+	audit, err := s.audit(ctx, func() []invariants.Attempt {
+		wrong := shopper.askAgain(ctx)
+		v.must("every answer is given again, byte for byte", wrong == 0, "%d are not", wrong)
+		return shopper.history()
+	})
 	if err != nil {
 		return nil, err
 	}
 	v.judgeEndurance(shopper.history())
+	if s.judge != nil {
+		s.judge(v)
+	}
 	v.audited(audit)
 	return v.settle(time.Since(began)), nil
 }
+
+// clients are who places orders, and what they do with each arrival.
+func (s *stage) clients(seed uint64) (*shopper, load.Operation, error) {
+	if !s.fickle {
+		shopper, err := s.shopper(seed, everyWay)
+		if err != nil {
+			return nil, nil, err
+		}
+		return shopper, shopper.visit, nil
+	}
+	customer, err := s.customer(seed, everyWay)
+	if err != nil {
+		return nil, nil, err
+	}
+	return customer.shopper, customer.visit, nil
+}
+
+// LeavesNothingBehind is the check that depends on how soon a platform recovers: of
+// all of them, the only one that a busy machine can fail.
+const LeavesNothingBehind = "they leave nothing behind: after them no attempt fails"
 
 func (v *Verdict) judgeEndurance(history []invariants.Attempt) {
 	var failed int64
@@ -78,7 +109,7 @@ func (v *Verdict) judgeEndurance(history []invariants.Attempt) {
 	v.must("every order is placed in the end", failed == 0, "%d of %d were not", failed, v.Sent)
 	during, after := v.phase("", "during"), v.phase("", "after")
 	v.must("the faults were felt", during.Retried > 0, "%d attempts failed", during.Retried)
-	v.must("they leave nothing behind: after them no attempt fails", after.Retried == 0 && after.Failed == 0, "%d did", after.Retried+after.Failed)
+	v.must(LeavesNothingBehind, after.Retried == 0 && after.Failed == 0, "%d did", after.Retried+after.Failed)
 	untyped := 0
 	for _, a := range history {
 		if a.Failure != "" && a.Refusal == "" && (strings.HasPrefix(a.Failure, "grpc ") || strings.HasPrefix(a.Failure, "http ")) {

@@ -17,6 +17,11 @@ type fleet struct {
 	sabotage    Sabotage
 	data        *local.Data
 	endpoints   *Endpoints
+	// behind, if there is one, puts something in front of each replica's gRPC port and
+	// returns where that is reached then.
+	behind func(ctx context.Context, address string) (string, error)
+	// variant, if there is one, is what the next replica has that others have not.
+	variant func(*local.Command, *local.Environment)
 
 	mu       sync.Mutex
 	started  int
@@ -87,23 +92,37 @@ func (f *fleet) launch(ctx context.Context) (*replica, error) {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own handle
-	args := []string{"serve", f.service}
-	if f.sabotage.ofService() {
-		args = append(args, "--sabotage", string(f.sabotage))
+	args := append([]string{"serve", f.service}, f.sabotage.arguments()...)
+	reached := at.GRPC
+	command, environment := local.Command{Name: name, Args: args, Output: log}, f.environment
+	if f.variant != nil {
+		f.variant(&command, &environment)
 	}
-	process, err := local.Start(local.Command{
-		Name: name, Args: args, Env: f.environment.For(f.service, at), Output: log,
-	})
+	command.Env = environment.For(f.service, at)
+	process, err := local.Start(command)
 	if err != nil {
 		return nil, err
 	}
+	if f.behind != nil {
+		if reached, err = f.behind(ctx, at.GRPC); err != nil {
+			process.Kill()
+			return nil, err
+		}
+	}
 	r := &replica{
-		Replica: Replica{Name: name, GRPC: at.GRPC, HTTP: at.HTTP, ReadyURL: at.ReadyURL(), Admin: at.Admin},
+		Replica: Replica{Name: name, GRPC: reached, HTTP: at.HTTP, ReadyURL: at.ReadyURL(), Admin: at.Admin},
 		process: process,
 		log:     log.Name(),
 	}
 	ctx, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
+	go func() { // ends with either
+		select {
+		case <-process.Exited(): // nobody is waited for who is gone
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if err := local.AwaitReady(ctx, r.ReadyURL, process); err != nil {
 		return r, fmt.Errorf("start %s: %w; its log ends with: %s", name, err, local.WhyItEndedIn(r.log, 0))
 	}

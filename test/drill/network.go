@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
@@ -21,7 +22,9 @@ func withDatabase(service string) string { return service + " and its database" 
 
 // pair is the network between two parts.
 type pair struct {
-	name  string
+	name string
+
+	mu    sync.Mutex
 	links []*Link
 }
 
@@ -32,9 +35,17 @@ func (p *pair) heal()   { p.each((*Link).Heal) }
 func (p *pair) slow(delay time.Duration) { p.each(func(l *Link) { l.Slow(delay) }) }
 
 func (p *pair) each(do func(*Link)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, l := range p.links {
 		do(l)
 	}
+}
+
+func (p *pair) add(l *Link) {
+	p.mu.Lock()
+	p.links = append(p.links, l)
+	p.mu.Unlock()
 }
 
 // connect returns where one part of a pair finds the other, which is at target:
@@ -48,13 +59,14 @@ func (s *stage) connect(ctx context.Context, name, target string) (address strin
 		return "", err
 	}
 	s.onClose(func(context.Context) { link.Close() })
-	p := s.between(name)
-	p.links = append(p.links, link)
+	s.between(name).add(link)
 	return link.Addr(), nil
 }
 
 // between is the network of the named pair.
 func (s *stage) between(name string) *pair {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, p := range s.pairs {
 		if p.name == name {
 			return p
@@ -83,13 +95,9 @@ func (s *stage) connectDatabases(ctx context.Context) (func(database string) str
 	return func(database string) string { return urls[database] }, nil
 }
 
-// connectPayments returns the gRPC target by which orders finds payments: that of
-// its one replica where there is a network, else all that are ready.
+// connectPayments returns the gRPC target by which orders finds those replicas of
+// payments that are ready.
 func (s *stage) connectPayments(ctx context.Context) (target string, err error) {
-	if s.networked {
-		address, err := s.connect(ctx, ordersPayments, s.payments.replicas[0].GRPC)
-		return "passthrough:///" + address, err
-	}
 	address, err := s.serve(ctx, s.payments.endpoints)
 	return Scheme + ":///" + address, err
 }

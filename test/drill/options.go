@@ -24,6 +24,9 @@ type Options struct {
 	Quiet time.Duration
 	// Seed makes the drawn requests, connections and faults repeatable.
 	Seed uint64
+	// Previous is the command of the release before this one; where it is given,
+	// every second replica runs it.
+	Previous string
 	// Sabotage breaks something on purpose.
 	Sabotage Sabotage
 	// Progress is told what happens; it formats like fmt.Sprintf.
@@ -61,6 +64,8 @@ type Drill struct {
 	Short, Long string
 	// Sabotages are what can be broken for it, each with what that means.
 	Sabotages []SabotageOf
+	// TakesPrevious says that the drill knows what to do with [Options.Previous].
+	TakesPrevious bool
 	// Rate says what [Options.Rate] counts.
 	Rate string
 	// Defaults run in well under a minute on two cores.
@@ -73,6 +78,7 @@ type Drill struct {
 // All are the drills, by what they teach first.
 func All() []Drill {
 	return []Drill{
-		rollingDrill(), crashDrill(), postgresDrill(), processorDrill(), partitionDrill(), slowDrill(), overloadDrill(),
+		rollingDrill(), crashDrill(), freezeDrill(), postgresDrill(), processorDrill(), partitionDrill(), slowDrill(), overloadDrill(),
+		chaosDrill(),
 	}
 }

@@ -86,7 +86,7 @@ func Overload(ctx context.Context, o Options) (*Verdict, error) {
 	s.between(withDatabase(local.Orders)).heal()
 
 	s.progress("waiting until everything is decided, then checking the invariants")
-	audit, err := s.audit(ctx, shopper.history())
+	audit, err := s.audit(ctx, shopper.history)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func Rolling(ctx context.Context, o Options) (*Verdict, error) {
 	}
 
 	s.progress("waiting until everything is decided, then checking the invariants")
-	audit, err := s.audit(ctx, shopper.history())
+	audit, err := s.audit(ctx, shopper.history)
 	if err != nil {
 		return nil, err
 	}

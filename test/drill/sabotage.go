@@ -23,6 +23,10 @@ const (
 	NoDrain Sabotage = "no-drain"
 	// NoReadinessFlip drains, but goes on saying that it is ready.
 	NoReadinessFlip Sabotage = "no-readiness-flip"
+	// NoEpoch stores an outcome without asking who owns the key by now.
+	NoEpoch Sabotage = "no-epoch"
+	// NoSeal answers that an outcome is unknown without storing that answer first.
+	NoSeal Sabotage = "no-seal"
 )
 
 // The sabotages that are done to the services: by their settings, or by what
@@ -31,6 +35,12 @@ const (
 	// NewProcessorKeys gives each request to the processor an idempotency key of
 	// its own, so that it does not know a repeat.
 	NewProcessorKeys Sabotage = "new-processor-keys"
+	// NoDerivedKeys gives each replica a secret of its own, so that what one derives
+	// no other does.
+	NoDerivedKeys Sabotage = "no-derived-keys"
+	// NoUniqueConstraint lets the database have one key twice. Derived ids would
+	// hide that, so that they go too.
+	NoUniqueConstraint Sabotage = "no-unique-constraint"
 	// NoCompleter finishes nothing that was left open.
 	NoCompleter Sabotage = "no-completer"
 	// NoBulkhead lets any number of calls wait for one dependency.
@@ -44,8 +54,19 @@ const (
 // withoutCompleter are the settings of NoCompleter.
 var withoutCompleter = map[string]string{"HOLDFAST_COMPLETER_INTERVAL": "24h"}
 
-// ofService reports whether the services are told.
-func (s Sabotage) ofService() bool { return s == NoDrain || s == NoReadinessFlip }
+// arguments are what `holdfast serve` is told.
+func (s Sabotage) arguments() []string {
+	switch s {
+	case NoDrain, NoReadinessFlip:
+		return []string{"--sabotage", string(s)}
+	case NoEpoch:
+		return []string{"--without", "epoch"}
+	case NoSeal:
+		return []string{"--without", "seal"}
+	default:
+		return nil
+	}
+}
 
 // Sabotages are those that the named drill knows.
 func Sabotages(drill string) []Sabotage {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 type shopper struct {
 	senders []sender
 	seed    uint64
+	cancels bool // somebody cancels orders, also while they are placed
 
 	mu       sync.Mutex
 	attempts []invariants.Attempt
@@ -91,7 +93,7 @@ func (s *shopper) place(ctx context.Context, via int, key string, random *rand.R
 	if verdict.Failure != nil {
 		return verdict
 	}
-	if state := order.GetState(); state != want && state != ordersv1.OrderState_ORDER_STATE_PENDING_PAYMENT {
+	if state := order.GetState(); state != want && !s.alsoRight(state) {
 		verdict.Failure = load.Wrong(fmt.Sprintf("order %s is %s, the card says %s", order.GetId(), state, want))
 		return verdict
 	}
@@ -99,6 +101,20 @@ func (s *shopper) place(ctx context.Context, via int, key string, random *rand.R
 	s.placed[via] = append(s.placed[via], placement{order.GetId(), key, request, exchange.Body})
 	s.mu.Unlock()
 	return verdict
+}
+
+// alsoRight reports whether an order may be answered in a state whatever the card
+// says: while its payment is not known, and where it may have been cancelled
+// meanwhile.
+func (s *shopper) alsoRight(state ordersv1.OrderState) bool {
+	switch state {
+	case ordersv1.OrderState_ORDER_STATE_PENDING_PAYMENT:
+		return true
+	case ordersv1.OrderState_ORDER_STATE_CANCELLING, ordersv1.OrderState_ORDER_STATE_CANCELLED:
+		return s.cancels
+	default:
+		return false
+	}
 }
 
 // replay sends an acknowledged order again, with its key.
@@ -112,6 +128,25 @@ func (s *shopper) replay(ctx context.Context, via int, known placement) load.Ver
 		verdict.Failure = load.Wrong("a replay has other bytes than the first answer")
 	}
 	return verdict
+}
+
+// askAgain sends every acknowledged order once more, with its key and by the way it
+// came: whatever was stored, and by whom, must be what was answered then. It
+// returns how many were not answered rightly.
+func (s *shopper) askAgain(ctx context.Context) (wrong int) {
+	for via := range s.senders {
+		s.mu.Lock()
+		placed := slices.Clone(s.placed[via])
+		s.mu.Unlock()
+		for _, known := range placed {
+			bounded, cancel := context.WithTimeout(ctx, patienceOfAttempt)
+			if s.replay(bounded, via, known).Failure != nil {
+				wrong++
+			}
+			cancel()
+		}
+	}
+	return wrong
 }
 
 // reuse sends another order with a key that was used.
@@ -130,39 +165,47 @@ func (s *shopper) reuse(ctx context.Context, via int, known placement, random *r
 
 // send performs one attempt and writes it into the history.
 func (s *shopper) send(ctx context.Context, via int, key string, request *ordersv1.CreateOrderRequest, marker string) (load.Exchange, *ordersv1.Order, load.Verdict) {
-	sender := s.senders[via]
-	exchange := sender.Send(ctx, key, request)
+	return s.attempt(ctx, s.senders[via], key, request, invariants.Attempt{Request: "order " + request.GetShippingNote(), Marker: marker})
+}
+
+// answer is what CreateOrder and CancelOrder answer with.
+type answer interface {
+	proto.Message
+	GetOrder() *ordersv1.Order
+}
+
+// attempt performs one attempt and writes it into the history, where what says
+// what was asked.
+func (s *shopper) attempt(
+	ctx context.Context, via sender, key string, request proto.Message, what invariants.Attempt,
+) (load.Exchange, *ordersv1.Order, load.Verdict) {
+	what.Sent, what.Via, what.Encoding, what.Key = time.Now(), via.Name(), via.encoding, key
+	exchange := via.Send(ctx, key, request)
 	verdict := load.Verdict{
 		Failure:            exchange.Failure(),
 		Replayed:           exchange.Replayed,
 		Version:            exchange.Version,
 		TransparentRetries: exchange.TransparentRetries,
 	}
-	attempt := invariants.Attempt{
-		At:       time.Now(),
-		Via:      sender.Name(),
-		Encoding: sender.encoding,
-		Key:      key,
-		Marker:   marker,
-		OK:       exchange.OK,
-		Replayed: exchange.Replayed,
-		Body:     exchange.Body,
-		Refusal:  exchange.Reason,
-	}
+	what.At, what.OK, what.Replayed, what.Body, what.Refusal = time.Now(), exchange.OK, exchange.Replayed, exchange.Body, exchange.Reason
 	var order *ordersv1.Order
 	if exchange.OK {
+		var into answer = &ordersv1.CreateOrderResponse{}
+		if _, cancels := request.(*ordersv1.CancelOrderRequest); cancels {
+			into = &ordersv1.CancelOrderResponse{}
+		}
 		var err error
-		if order, err = decodeOrder(sender.encoding, exchange.Body); err != nil {
+		if order, err = decodeOrder(via.encoding, exchange.Body, into); err != nil {
 			verdict.Failure = load.Wrong(err.Error())
 		}
-		attempt.Order, _ = uuid.Parse(order.GetId()) // the zero id is found missing
-		attempt.State = stateName(order.GetState())
+		what.Order, _ = uuid.Parse(order.GetId()) // the zero id is found missing
+		what.State = stateName(order.GetState())
 	}
 	if verdict.Failure != nil {
-		attempt.Failure = verdict.Failure.Kind + ": " + verdict.Failure.Detail
+		what.Failure = verdict.Failure.Kind + ": " + verdict.Failure.Detail
 	}
 	s.mu.Lock()
-	s.attempts = append(s.attempts, attempt)
+	s.attempts = append(s.attempts, what)
 	s.mu.Unlock()
 	return exchange, order, verdict
 }
@@ -186,6 +229,21 @@ func (s *shopper) anyOrder(random *rand.Rand) string {
 	for n := range s.senders {
 		if known, ok := s.pick(random, (first+n)%len(s.senders)); ok {
 			return known.id
+		}
+	}
+	return ""
+}
+
+// placedWith is the id of the order that was placed with a key; empty if there is
+// none.
+func (s *shopper) placedWith(key string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, placed := range s.placed {
+		for _, known := range slices.Backward(placed) { // it is one of the last
+			if known.key == key {
+				return known.id
+			}
 		}
 	}
 	return ""
@@ -224,13 +282,12 @@ func marker(random *rand.Rand) string {
 	return fmt.Sprintf("%016x%016x", random.Uint64(), random.Uint64())
 }
 
-func decodeOrder(encoding string, body []byte) (*ordersv1.Order, error) {
-	var response ordersv1.CreateOrderResponse
+func decodeOrder(encoding string, body []byte, response answer) (*ordersv1.Order, error) {
 	var err error
 	if encoding == "json" {
-		err = protojson.Unmarshal(body, &response)
+		err = protojson.Unmarshal(body, response)
 	} else {
-		err = proto.Unmarshal(body, &response)
+		err = proto.Unmarshal(body, response)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the answer cannot be read: %w", err)

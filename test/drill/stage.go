@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
@@ -31,6 +33,17 @@ const (
 type stage struct {
 	// networked has a [Link] stand between any two parts that talk to each other.
 	networked bool
+	// fickle clients do not only place orders: they send some twice at once, cancel
+	// and edit them.
+	fickle bool
+	// variant is what each new replica has that others have not; nil for nothing.
+	variant func(service string, command *local.Command, environment *local.Environment)
+	// judge, if there is one, judges what only the drill knows.
+	judge func(*Verdict)
+	// schema is what is done to both databases after they were migrated.
+	schema string
+	// patience is for how long clients try again; patienceInAll if zero.
+	patience time.Duration
 	// settings are environment variables of the services beside the usual ones.
 	settings map[string]string
 	// inFront, if there is one, stands in front of the processor and is given its
@@ -44,8 +57,10 @@ type stage struct {
 	sandboxURL       string
 	payments, orders *fleet
 	rpc, web         string // where clients reach orders
-	pairs            []*pair
-	closers          []func(context.Context) // called last to first
+
+	mu      sync.Mutex // of what replicas that start at once add to
+	pairs   []*pair
+	closers []func(context.Context) // called last to first
 }
 
 // set starts everything: Postgres, migrations, the sandbox, payments, orders,
@@ -127,7 +142,26 @@ func (s *stage) migrate(ctx context.Context, environment local.Environment) erro
 	for _, service := range local.Databases {
 		migrations.Go(func() error { return local.Migrate(service, environment.For(service, local.Addresses{})) })
 	}
-	return migrations.Wait()
+	if err := migrations.Wait(); err != nil || s.schema == "" {
+		return err
+	}
+	for _, service := range local.Databases {
+		if err := s.exec(ctx, service, s.schema); err != nil {
+			return fmt.Errorf("break the schema of %s: %w", service, err)
+		}
+	}
+	return nil
+}
+
+// exec runs a statement in one of the databases, on a connection of its own.
+func (s *stage) exec(ctx context.Context, database, sql string) error {
+	conn, err := pgx.Connect(ctx, s.postgres.Database(database))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is pending on it
+	_, err = conn.Exec(ctx, sql)
+	return err
 }
 
 func (s *stage) startSandbox(ctx context.Context, environment *local.Environment) error {
@@ -169,6 +203,14 @@ func (s *stage) startFleet(ctx context.Context, service string, environment loca
 		service: service, environment: environment, sabotage: o.Sabotage, data: s.data,
 		endpoints: NewEndpoints(pollEvery, propagation),
 	}
+	if s.variant != nil {
+		f.variant = func(c *local.Command, e *local.Environment) { s.variant(service, c, e) }
+	}
+	if service == local.Payments && s.networked {
+		f.behind = func(ctx context.Context, address string) (string, error) {
+			return s.connect(ctx, ordersPayments, address)
+		}
+	}
 	s.onClose(func(context.Context) { f.endpoints.Close() })
 	s.onClose(f.stop)
 	return f, f.start(ctx, o.Replicas)
@@ -207,8 +249,9 @@ func (s *stage) openFront(ctx context.Context, seed uint64) error {
 	return nil
 }
 
-// audit waits until everything is decided and checks the invariants.
-func (s *stage) audit(ctx context.Context, history []invariants.Attempt) (invariants.Result, error) {
+// audit waits until everything is decided, asks what clients remember, and checks
+// the invariants.
+func (s *stage) audit(ctx context.Context, history func() []invariants.Attempt) (invariants.Result, error) {
 	orders, err := pgxpool.New(ctx, s.postgres.Database(local.Orders))
 	if err != nil {
 		return invariants.Result{}, fmt.Errorf("audit: %w", err)
@@ -221,25 +264,31 @@ func (s *stage) audit(ctx context.Context, history []invariants.Attempt) (invari
 	defer payments.Close()
 	// The drill is over when the bound is: what is still open then is late.
 	sources := invariants.Sources{
-		Orders: orders, Payments: payments, SandboxURL: s.sandboxURL, History: history, Bound: quiescenceBound,
+		Orders: orders, Payments: payments, SandboxURL: s.sandboxURL, Bound: quiescenceBound,
 	}
-	return auditAfter(ctx, sources)
+	return auditAfter(ctx, sources, history)
 }
 
-// auditAfter waits until everything is decided and checks the invariants.
-func auditAfter(ctx context.Context, sources invariants.Sources) (invariants.Result, error) {
+// auditAfter waits until everything is decided, asks what clients remember, and
+// checks the invariants.
+func auditAfter(ctx context.Context, sources invariants.Sources, history func() []invariants.Attempt) (invariants.Result, error) {
 	bounded, cancel := context.WithTimeout(ctx, quiescenceBound+time.Second)
 	defer cancel()
 	if err := invariants.AwaitQuiescence(bounded, sources); err != nil {
 		return invariants.Result{}, err
 	}
+	sources.History = history()
 	return invariants.Check(ctx, sources)
 }
 
 // quiescenceBound is for how long something may stay undecided after the load.
 const quiescenceBound = 20 * time.Second
 
-func (s *stage) onClose(do func(context.Context)) { s.closers = append(s.closers, do) }
+func (s *stage) onClose(do func(context.Context)) {
+	s.mu.Lock()
+	s.closers = append(s.closers, do)
+	s.mu.Unlock()
+}
 
 // close ends everything, last to first, also when ctx has ended.
 func (s *stage) close(ctx context.Context) {

@@ -136,8 +136,8 @@ func (v *Visit) audit(ctx context.Context) (invariants.Result, error) {
 	}
 	defer payments.Close()
 	return auditAfter(ctx, invariants.Sources{
-		Orders: orders, Payments: payments, SandboxURL: v.target.SandboxURL, History: v.shopper.history(), Bound: quiescenceBound,
-	})
+		Orders: orders, Payments: payments, SandboxURL: v.target.SandboxURL, Bound: quiescenceBound,
+	}, v.shopper.history)
 }
 
 // Control lets whoever acts on the platform steer the visit:
