@@ -42,6 +42,7 @@ func TestReplacingEveryReplicaFailsNoRequest(t *testing.T) {
 	require.Empty(t, verdict.Audit.Violations)
 	require.Len(t, verdict.Drains, 6)
 	require.NotZero(t, verdict.Replayed)
+	require.NotZero(t, verdict.HandedOver, "a drain found somebody who follows an order")
 }
 
 // The controls: what keeps requests from failing is taken away, and they fail.

@@ -4,12 +4,14 @@ import (
 	"context"
 	_ "embed"
 	"html/template"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
@@ -34,20 +36,24 @@ const restartPatience = 10 * time.Second
 type front struct {
 	services map[string]local.Addresses
 	proxies  map[string]http.Handler // by service
+	leaving  chan struct{}           // closed when the streams that it passes on end
 }
 
 func newFront(services map[string]local.Addresses) *front {
-	f := &front{services: services, proxies: map[string]http.Handler{}}
+	f := &front{services: services, proxies: map[string]http.Handler{}, leaving: make(chan struct{})}
 	for _, route := range routes {
-		f.proxies[route.service] = newProxy(services[route.service].HTTP)
+		f.proxies[route.service] = newProxy(services[route.service].HTTP, f.leaving)
 	}
 	return f
 }
 
 // newFrontServer serves the front of services at these addresses. There is no
-// limit on an answer: a stream may last.
+// limit on an answer: a stream may last. It ends when the server shuts down.
 func newFrontServer(services map[string]local.Addresses) *http.Server {
-	return &http.Server{Handler: newFront(services), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second}
+	f := newFront(services)
+	server := &http.Server{Handler: f, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second}
+	server.RegisterOnShutdown(sync.OnceFunc(func() { close(f.leaving) }))
+	return server
 }
 
 // ServeHTTP passes the request on to the service whose path it is.
@@ -71,7 +77,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // newProxy passes requests on to one service. Each travels on a connection of
 // its own: a pooled one may die with the service just as a request is written
 // to it, and a request that was perhaps seen must not be sent twice by us.
-func newProxy(address string) *httputil.ReverseProxy {
+func newProxy(address string, leaving <-chan struct{}) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: address})
@@ -83,13 +89,59 @@ func newProxy(address string) *httputil.ReverseProxy {
 			DisableCompression: true,
 		},
 		FlushInterval: -1, // streams are passed on as they come
-		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ModifyResponse: func(r *http.Response) error {
+			switch r.Header.Get("Content-Type") {
+			case "text/event-stream", "application/x-ndjson":
+				r.Body = endWith(r.Body, leaving)
+			}
+			return nil
+		},
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			apierror.WriteProblem(w, apierror.New(apierror.ReasonDependencyUnavailable,
 				"the service went away before it answered; send the request again with the same Idempotency-Key",
 				apierror.WithRetryAfter(time.Second), apierror.WithCause(err)))
 		},
 	}
+}
+
+// endingStream is an answer that ends when its proxy leaves: a shutdown waits for
+// answers, and this one has no end of its own. Who reads it goes on elsewhere, from
+// the last message.
+type endingStream struct {
+	io.ReadCloser
+	leaving <-chan struct{}
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func endWith(stream io.ReadCloser, leaving <-chan struct{}) *endingStream {
+	s := &endingStream{ReadCloser: stream, leaving: leaving, closed: make(chan struct{})}
+	go func() { // ends with the stream
+		select {
+		case <-leaving:
+			_ = stream.Close() // whoever reads it now reads no further
+		case <-s.closed:
+		}
+	}()
+	return s
+}
+
+// Read reads until the proxy leaves.
+func (s *endingStream) Read(into []byte) (int, error) {
+	n, err := s.ReadCloser.Read(into)
+	select {
+	case <-s.leaving:
+		return n, io.EOF
+	default:
+		return n, err
+	}
+}
+
+// Close closes the stream.
+func (s *endingStream) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.ReadCloser.Close()
 }
 
 // dialPatiently dials until somebody listens.

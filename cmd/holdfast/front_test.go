@@ -172,3 +172,35 @@ func TestAServiceThatDiesMidRequestIsATypedError(t *testing.T) {
 	require.Contains(t, string(body), `"same_key"`)
 	require.NotContains(t, string(body), "EOF", "the cause is for logs")
 }
+
+// TestAFrontThatLeavesEndsStreams: they have no end of their own, and a shutdown
+// waits for every answer.
+func TestAFrontThatLeavesEndsStreams(t *testing.T) {
+	orders := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: one\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(orders.Close)
+	server := newFrontServer(map[string]local.Addresses{local.Orders: {HTTP: strings.TrimPrefix(orders.URL, "http://")}})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	response, err := http.Get("http://" + listener.Addr().String() + "/v1/orders/1:watch")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	first := make([]byte, len("data: one\n\n"))
+	_, err = io.ReadFull(response.Body, first)
+	require.NoError(t, err)
+
+	bounded, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, server.Shutdown(bounded))
+	require.ErrorIs(t, <-served, http.ErrServerClosed)
+	rest, err := io.ReadAll(response.Body)
+	require.NoError(t, err, "it ends as a whole answer does")
+	require.Empty(t, rest)
+}

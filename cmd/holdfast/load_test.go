@@ -37,7 +37,7 @@ func TestLoadJudgesAPlatformThatRunsElsewhere(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, text, _ := holdfast(t, "load", "report")
 		var soFar drill.Verdict
-		return json.Unmarshal([]byte(text), &soFar) == nil && len(soFar.Phases) == 2 && soFar.Phases[1].Sent > 30
+		return json.Unmarshal([]byte(text), &soFar) == nil && len(soFar.Phases) == 4 && soFar.Phases[1].Sent > 30 && soFar.Phases[3].Sent > 0
 	}, 20*time.Second, 50*time.Millisecond)
 
 	code, text, problems := holdfast(t, "load", "stop")
@@ -46,6 +46,7 @@ func TestLoadJudgesAPlatformThatRunsElsewhere(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(text), &verdict), text)
 	require.True(t, verdict.Passed, text)
 	require.Len(t, verdict.Phases[1].Versions, 1, "every answer names what gave it")
+	require.Equal(t, "watches", verdict.Phases[3].Traffic)
 	require.NoError(t, cmd.Wait(), stderr.String())
 	require.Contains(t, stdout.String(), `"passed": true`)
 

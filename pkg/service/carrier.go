@@ -38,7 +38,7 @@ type carrier struct {
 
 	mu      sync.Mutex // between messages and heartbeats
 	open    bool
-	silent  bool // nothing was written since the last beat
+	wrote   time.Time // the last piece
 	done    chan struct{}
 	beating sync.WaitGroup
 }
@@ -98,7 +98,7 @@ func (c *carrier) begin() error {
 		header.Set("Content-Type", mimeEvents)
 	}
 	c.ResponseWriter.WriteHeader(http.StatusOK)
-	c.open = true
+	c.open, c.wrote = true, time.Now()
 	if c.events {
 		if _, err := io.WriteString(c.ResponseWriter, beginningOfEvents); err != nil {
 			return err
@@ -114,35 +114,38 @@ func (c *carrier) extend() error { return c.control.SetWriteDeadline(time.Now().
 
 // beat writes a comment whenever there was silence for too long.
 func (c *carrier) beat() {
-	tick := time.NewTicker(c.heartbeat)
-	defer tick.Stop()
+	timer := time.NewTimer(c.heartbeat)
+	defer timer.Stop()
 	for {
 		select {
-		case <-tick.C:
-			if err := c.pulse(); err != nil {
-				c.leave()
-				return
-			}
+		case <-timer.C:
 		case <-c.done:
 			return
 		}
+		next, err := c.pulse()
+		if err != nil {
+			c.leave()
+			return
+		}
+		timer.Reset(next)
 	}
 }
 
-func (c *carrier) pulse() error {
+// pulse writes a comment if it is time to, and returns when it may be again.
+func (c *carrier) pulse() (next time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.silent {
-		c.silent = true
-		return nil
+	if left := c.heartbeat - time.Since(c.wrote); left > 0 {
+		return left, nil
 	}
 	if err := c.extend(); err != nil {
-		return err
+		return 0, err
 	}
+	c.wrote = time.Now()
 	if _, err := io.WriteString(c.ResponseWriter, comment); err != nil {
-		return err
+		return 0, err
 	}
-	return c.control.Flush()
+	return c.heartbeat, c.control.Flush()
 }
 
 // end ends what begin started.
@@ -158,7 +161,7 @@ func (c *carrier) Write(piece []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open {
-		c.silent = false
+		c.wrote = time.Now()
 		if err := c.extend(); err != nil {
 			return 0, err
 		}
