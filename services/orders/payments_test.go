@@ -45,6 +45,7 @@ type fakeFaults struct {
 	leavePending bool          // outcomes stay open until settle
 	gate         chan struct{} // charges wait here before anything happens
 	reached      chan struct{} // gets one value for each charge at the gate
+	charged      bool          // the gate is behind the charge: it has happened, and is not answered
 }
 
 func startPayments(t *testing.T) (*fakePayments, string) {
@@ -76,17 +77,20 @@ func (f *fakePayments) set(faults fakeFaults) {
 }
 
 // settle ends everything that was left pending, as wanted.
-func (f *fakePayments) settle(state paymentsv1.PaymentState) {
+func (f *fakePayments) settle(state paymentsv1.PaymentState) { f.settleAs(state, state) }
+
+// settleAs ends charges and refunds that were left pending, each as wanted.
+func (f *fakePayments) settleAs(charges, refunds paymentsv1.PaymentState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults.leavePending = false
 	for _, p := range f.payments {
 		switch {
 		case p.State == paymentsv1.PaymentState_PAYMENT_STATE_PROCESSING:
-			f.end(p, state)
+			f.end(p, charges)
 		case p.PendingOperation == paymentsv1.PendingOperation_PENDING_OPERATION_REFUND:
 			p.PendingOperation = paymentsv1.PendingOperation_PENDING_OPERATION_UNSPECIFIED
-			f.end(p, state)
+			f.end(p, refunds)
 		}
 	}
 }
@@ -118,14 +122,11 @@ var errLost = status.Error(codes.Unavailable, "the connection broke")
 func (f *fakePayments) ChargePayment(ctx context.Context, r *paymentsv1.ChargePaymentRequest) (*paymentsv1.ChargePaymentResponse, error) {
 	f.mu.Lock()
 	f.asked++
-	gate, reached := f.faults.gate, f.faults.reached
+	faults := f.faults
 	f.mu.Unlock()
-	if gate != nil {
-		reached <- struct{}{}
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+	if !faults.charged {
+		if err := faults.wait(ctx); err != nil {
+			return nil, err
 		}
 	}
 	p, err := f.write(ctx, func(tenant string) (*paymentsv1.Payment, error) {
@@ -151,7 +152,26 @@ func (f *fakePayments) ChargePayment(ctx context.Context, r *paymentsv1.ChargePa
 	if err != nil {
 		return nil, err
 	}
+	if faults.charged {
+		if err := faults.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return &paymentsv1.ChargePaymentResponse{Payment: p}, nil
+}
+
+// wait holds a charge at the gate, if there is one.
+func (f fakeFaults) wait(ctx context.Context) error {
+	if f.gate == nil {
+		return nil
+	}
+	f.reached <- struct{}{}
+	select {
+	case <-f.gate:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (f *fakePayments) RefundPayment(ctx context.Context, r *paymentsv1.RefundPaymentRequest) (*paymentsv1.RefundPaymentResponse, error) {
