@@ -125,3 +125,36 @@ func TestPastTheHorizonOfStripeNothingIsSentAgain(t *testing.T) {
 		})
 	}
 }
+
+// lostLongAgo has an answer of Stripe lost, of a send some minutes after the
+// operation began, and looks what becomes of it a day later with such a horizon.
+// Stripe has forgotten the key, and only a list of everything still shows the
+// charge. It returns how many there are in the end.
+func lostLongAgo(t *testing.T, horizon time.Duration) int {
+	t.Helper()
+	h, fake, _ := startOnStripe(t)
+	h.api.operations.processor.(*StripeProcessor).horizon = horizon
+	fake.SearchLags()
+	fake.Advance(-24*time.Hour + 10*time.Minute)
+	fake.Fail(stripetest.CutAfter)
+	p := h.charge(t, "order-1", visa, 1000)
+	require.Equal(t, processing, p.GetState())
+	fake.Advance(24*time.Hour - 10*time.Minute)
+	fake.ForgetKeys()
+	h.exec(t, `UPDATE payments SET open_since = open_since - interval '24 hours'`)
+	h.complete(t)
+	h.becomes(t, p.GetId(), captured)
+	return chargesAtStripe(fake)
+}
+
+func TestAChargeThatWasLostLongAgoIsFound(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 1, lostLongAgo(t, 23*time.Hour))
+}
+
+// TestControlAHorizonLongerThanStripesMemoryChargesAgain is why
+// HOLDFAST_STRIPE_HORIZON has an upper bound.
+func TestControlAHorizonLongerThanStripesMemoryChargesAgain(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 2, lostLongAgo(t, 48*time.Hour))
+}
