@@ -6,12 +6,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest/pgproxy"
 )
+
+// onePool connects with a single connection, so that what the proxy sees is one
+// write and nothing else.
+func onePool(t *testing.T, url string) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(url)
+	require.NoError(t, err)
+	cfg.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(t.Context()), cfg)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
 
 // cutEverywhere runs a write once for every message that its round trips
 // consist of, cutting the connection in front of that message, and requires one
@@ -21,19 +36,18 @@ func cutEverywhere(t *testing.T, write func(ctx context.Context, db *database, c
 		direction := map[bool]string{false: "to the server", true: "from the server"}[fromServer]
 		t.Run(direction, func(t *testing.T) {
 			db := newDatabase(t)
-			p, url := throughProxy(t, db.url)
+			p, url := pgproxy.New(t, db.url)
 			pool := onePool(t, url)
 			cut := &database{Store: newStore(t, pool), pool: pool, url: url}
-			for n := int64(0); ; n++ {
+			for n := 0; ; n++ {
 				_, err := write(t.Context(), cut, aCall()) // prepares what a cut connection lost
 				require.NoError(t, err)
 				before := effects(db)
 
 				call := aCall()
-				p.cutAfter(n, fromServer)
+				p.CutBefore(n, fromServer, nil)
 				first, err := write(t.Context(), cut, call)
-				whole := p.left.Load() >= 0 // the write had fewer messages than that
-				p.left.Store(-1)
+				whole := !p.Disarm() // the write had fewer messages than that
 				require.NoError(t, err, "sending again finds out what became of it")
 				require.Equal(t, before+1, effects(db), "cut in front of message %d", n)
 
@@ -43,10 +57,10 @@ func cutEverywhere(t *testing.T, write func(ctx context.Context, db *database, c
 				require.Equal(t, first.Raw, repeat.Raw, "cut in front of message %d", n)
 				require.Equal(t, before+1, effects(db))
 				if whole {
-					require.Greater(t, n, int64(4), "the proxy saw the messages")
+					require.Greater(t, n, 4, "the proxy saw the messages")
 					return
 				}
-				require.Less(t, n, int64(100), "no end of messages")
+				require.Less(t, n, 100, "no end of messages")
 			}
 		})
 	}
@@ -83,24 +97,24 @@ func TestTwoCommitsCutAtAnyMessageHappenOnce(t *testing.T) {
 // had taken over. It must not take the completer's epoch for its own.
 func TestAnOwnerThatLearnsLateThatItIsOneIsFenced(t *testing.T) {
 	db := newDatabase(t, func(c *idempotency.Config) { c.Wait = 20 * time.Millisecond })
-	p, url := throughProxy(t, db.url)
+	p, url := pgproxy.New(t, db.url)
 	pool := onePool(t, url)
 	cut := &database{Store: newStore(t, pool, func(c *idempotency.Config) { c.Wait = 20 * time.Millisecond }), pool: pool, url: url}
 	_, err := cut.charge(t.Context(), aCall()) // connects
 	require.NoError(t, err)
 
 	call := aCall()
-	p.closed.Lock()
-	p.cutAfter(0, true)
+	release := p.Hold()
+	p.CutBefore(0, true, nil)
 	begun := make(chan *idempotency.Attempt)
 	go func() {
 		a, _, err := cut.begin(t.Context(), call)
 		assert.NoError(t, err)
 		begun <- a
 	}()
-	eventually(t, "the first commit", func() bool { return db.undecided(t) == 1 && p.left.Load() < 0 })
+	eventually(t, "the first commit", func() bool { return db.undecided(t) == 1 && !p.Armed() })
 	completer := db.takeOver(t, call)
-	p.closed.Unlock()
+	release()
 	late := <-begun
 	require.NotNil(t, late)
 
