@@ -45,6 +45,9 @@ type Attempt struct {
 // with [Attempt.Complete] or [Attempt.Seal]. A nil attempt means that the
 // request came before, and the outcome is its answer.
 func (s *Store) BeginInsert(ctx context.Context, call *Call, st Statement, resource uuid.UUID, args ...any) (*Attempt, Outcome, error) {
+	if s.without.keys {
+		return s.beginBare(ctx, call, st, resource, args)
+	}
 	fresh, row, err := s.claim(ctx, call, st, birth{resource: resource, lease: s.cfg.Lease}, args)
 	if err != nil {
 		return nil, Outcome{}, err
@@ -157,6 +160,9 @@ func (a *Attempt) decide(ctx context.Context, raw []byte, write func(*pgx.Batch)
 		sql = t.completeUnsafe
 	}
 	var batch pgx.Batch
+	if a.store.without.keys {
+		return raw, a.writeBare(ctx, write)
+	}
 	batch.Queue(sql, a.Key.arg(), a.Tenant, raw, a.Epoch)
 	if write != nil {
 		write(&batch)

@@ -18,11 +18,13 @@ const (
 	// Gate is that a duplicate of a request under way does not wait for it on a
 	// connection.
 	Gate
+	// Keys is all of it: a write is stored and no key. For benchmarks.
+	Keys
 )
 
 // Without returns a store that lacks some safeguards.
 func (s *Store) Without(g Safeguard) *Store {
 	lacking := *s
-	lacking.without = sabotage{epoch: g&Epoch != 0, seal: g&Seal != 0, gate: g&Gate != 0}
+	lacking.without = sabotage{epoch: g&Epoch != 0, seal: g&Seal != 0, gate: g&Gate != 0, keys: g&Keys != 0}
 	return &lacking
 }

@@ -11,6 +11,7 @@ import (
 type Statement struct {
 	timed  string // for UUIDv7 keys
 	opaque string
+	bare   string // without any key
 }
 
 // Compile prepares the business half of an idempotent insert: one INSERT, or
@@ -38,7 +39,7 @@ func Compile(sql string) Statement {
 	if err != nil {
 		panic(fmt.Sprintf("idempotency.Compile: %v in:\n%s", err, sql))
 	}
-	return Statement{timed: timed, opaque: opaque}
+	return Statement{timed: timed, opaque: opaque, bare: bareStatement(sql)}
 }
 
 func (st Statement) in(t *table) string {

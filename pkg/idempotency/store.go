@@ -33,6 +33,7 @@ type sabotage struct {
 	epoch bool // the second commit does not ask who owns the row
 	seal  bool // an answer is given out without being stored first
 	gate  bool // duplicates wait for the first in line, each on a connection
+	keys  bool // nothing is stored but what the business writes: what it would cost
 }
 
 // New makes a store over a pool whose sessions run READ COMMITTED, the only

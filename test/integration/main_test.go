@@ -34,9 +34,9 @@ func TestMain(m *testing.M) {
 func runService(name string, args []string) error {
 	switch name {
 	case "orders":
-		return service.Run(context.Background(), orders.Definition, args, os.Stdout)
+		return service.Run(context.Background(), orders.Definition, args, os.Stdout, withoutKeys()...)
 	case "payments":
-		return service.Run(context.Background(), payments.Definition, args, os.Stdout)
+		return service.Run(context.Background(), payments.Definition, args, os.Stdout, withoutKeys()...)
 	case "sandbox":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()

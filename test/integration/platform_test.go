@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -52,7 +53,13 @@ func start(t *testing.T) *platform {
 }
 
 // startOn runs the platform on these databases.
-func startOn(t *testing.T, ordersDB, paymentsDB *pgtest.Database) *platform {
+func startOn(t testing.TB, ordersDB, paymentsDB *pgtest.Database) *platform {
+	t.Helper()
+	return startWith(t, ordersDB, paymentsDB, nil)
+}
+
+// startWith runs it with variables beside the usual ones.
+func startWith(t testing.TB, ordersDB, paymentsDB *pgtest.Database, more map[string]string) *platform {
 	t.Helper()
 	p := &platform{tenant: auth.DevelopmentKey, other: auth.DevelopmentKeyOther, reader: writeReaderKey(t)}
 	p.ordersDB, p.paymentsDB = ordersDB.Pool, paymentsDB.Pool
@@ -78,6 +85,9 @@ func startOn(t *testing.T, ordersDB, paymentsDB *pgtest.Database) *platform {
 		"HOLDFAST_IDEMPOTENCY_LEASE":   "4500ms",
 		"HOLDFAST_READ_HEADER_TIMEOUT": "500ms", // so that waiting for it is short
 	})
+	for _, process := range []*process{p.ordersProcess, p.paymentsProcess} {
+		maps.Copy(process.environment, more)
+	}
 	p.paymentsProcess.migrate(t)
 	p.ordersProcess.migrate(t)
 	p.sandboxProcess.start(t)
@@ -93,7 +103,7 @@ func startOn(t *testing.T, ordersDB, paymentsDB *pgtest.Database) *platform {
 // readerKey is a key of acme that may read and no more.
 type readerKey struct{ token, file string }
 
-func writeReaderKey(t *testing.T) readerKey {
+func writeReaderKey(t testing.TB) readerKey {
 	t.Helper()
 	token, stored := auth.NewKey("acme", []string{"orders.read"}, false)
 	file := filepath.Join(t.TempDir(), "keys.yaml")
@@ -102,7 +112,7 @@ func writeReaderKey(t *testing.T) readerKey {
 	return readerKey{token, file}
 }
 
-func dial(t *testing.T, address string) *grpc.ClientConn {
+func dial(t testing.TB, address string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)

@@ -29,7 +29,7 @@ type process struct {
 }
 
 // newProcess reserves addresses and does not start anything.
-func newProcess(t *testing.T, name string, environment map[string]string) *process {
+func newProcess(t testing.TB, name string, environment map[string]string) *process {
 	t.Helper()
 	free, err := local.FreeAddresses(t.Context())
 	require.NoError(t, err)
@@ -64,13 +64,13 @@ func (p *process) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // migrate brings the service's database up to date.
-func (p *process) migrate(t *testing.T) {
+func (p *process) migrate(t testing.TB) {
 	t.Helper()
 	require.NoError(t, p.command(t.Context(), "migrate").Run(), "%s migrate: %s", p.name, p.output)
 }
 
 // start starts the service and waits until it is ready.
-func (p *process) start(t *testing.T) {
+func (p *process) start(t testing.TB) {
 	t.Helper()
 	// It outlives the test's own context: stop ends it.
 	p.cmd = p.command(context.WithoutCancel(t.Context()))
@@ -86,7 +86,7 @@ func (p *process) start(t *testing.T) {
 }
 
 // kill ends the service as a power cut would.
-func (p *process) kill(t *testing.T) {
+func (p *process) kill(t testing.TB) {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Kill())
 	_ = p.cmd.Wait() // says that it was killed
@@ -94,7 +94,7 @@ func (p *process) kill(t *testing.T) {
 }
 
 // stop asks the service to end, and holds it to draining and exiting with 0.
-func (p *process) stop(t *testing.T) {
+func (p *process) stop(t testing.TB) {
 	t.Helper()
 	if p.cmd == nil || p.cmd.Process == nil {
 		return
