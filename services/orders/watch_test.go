@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 )
@@ -390,6 +391,36 @@ func TestAWatchOutlivesItsConnection(t *testing.T) {
 		require.Equal(t, apierror.ReasonDraining, end.Reason())
 		require.NotEmpty(t, end.Metadata("resume_token"))
 	}
+}
+
+// TestAnOutageOfTheDatabaseTakesNothingFromAWatch: it stays while there is nothing
+// to read, and whatever must be read and cannot be is told with its reason. Who
+// comes back has missed nothing.
+func TestAnOutageOfTheDatabaseTakesNothingFromAWatch(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Dedicated(t)
+	h := newWorldOn(t, server.Database(migrate, "orders")).replica(t)
+	o := h.create(t, cups())
+	w := h.watch(t, o.GetId(), "")
+	token := w.next(t).GetResumeToken()
+	server.Stop()
+	requireReason(t, apierror.ReasonDependencyUnavailable, h.refused(t, o.GetId(), token))
+	server.Start()
+	var noted *ordersv1.Order
+	eventually(t, "the database is back", func() (done bool) {
+		var err error
+		noted, err = h.tryNote(t.Context(), o.GetId(), "after the outage")
+		return err == nil
+	})
+	got, err := w.Recv()
+	if err != nil { // it read on a connection that the outage had broken
+		requireReason(t, apierror.ReasonDependencyUnavailable, err)
+		eventually(t, "the watch goes on", func() bool {
+			got, err = h.watch(t, o.GetId(), token).Recv()
+			return err == nil
+		})
+	}
+	requireSame(t, noted, got.GetOrder())
 }
 
 func TestAWatchLeavesNothingBehind(t *testing.T) {

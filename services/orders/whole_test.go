@@ -24,7 +24,11 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	db := pgtest.New(t, migrate, "orders")
+	return newWorldOn(t, pgtest.New(t, migrate, "orders"))
+}
+
+func newWorldOn(t *testing.T, db *pgtest.Database) *world {
+	t.Helper()
 	fake, target := startPayments(t)
 	return &world{db: db, payments: fake, target: target}
 }
