@@ -25,7 +25,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.SetErr(stderr)
 	root.AddCommand(
 		upCommand(),
-		drillCommand(), loadCommand(), smokeCommand(),
+		drillCommand(), loadCommand(), smokeCommand(), reconcileCommand(),
 		serveCommand(), frontCommand(),
 		migrateCommand(),
 		configCommand(),

@@ -8,6 +8,9 @@ const (
 	// DevelopmentKeyOther belongs to the tenant "globex": for seeing that
 	// tenants do not see each other.
 	DevelopmentKeyOther = "hf_devglobex_holdfast-development-key"
+	// DevelopmentOperatorKey is of whoever runs the platform: it sees the books of
+	// all tenants and may place no order.
+	DevelopmentOperatorKey = "hf_devoperator_holdfast-development-key"
 	// DevelopmentServiceKey is what services show each other.
 	DevelopmentServiceKey = "hf_devservice_holdfast-development-key"
 )
@@ -21,6 +24,7 @@ func developmentKeys() []StoredKey {
 	return []StoredKey{
 		{ID: "devacme", Hash: hash, Tenant: "acme", Scopes: userScopes},
 		{ID: "devglobex", Hash: hash, Tenant: "globex", Scopes: userScopes},
+		{ID: "devoperator", Hash: hash, Tenant: "operations", Scopes: []string{"payments.reconcile"}},
 		{ID: "devservice", Hash: hash, Service: true, Scopes: append([]string{ScopeActAs}, userScopes...)},
 	}
 }

@@ -24,7 +24,8 @@ func TestDocsListEveryMethod(t *testing.T) {
 	const file = "../../docs/methods.md"
 	set, err := policy.Load(
 		ordersv1.File_holdfast_orders_v1_orders_proto.Services().Get(0),
-		paymentsv1.File_holdfast_payments_v1_payments_proto.Services().Get(0))
+		paymentsv1.File_holdfast_payments_v1_payments_proto.Services().Get(0),
+		paymentsv1.File_holdfast_payments_v1_reconciliation_proto.Services().Get(0))
 	require.NoError(t, err)
 	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(document(set)), 0o644))

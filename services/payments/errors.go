@@ -27,6 +27,9 @@ func toStatus(err error) error {
 		field  string
 	}{
 		{errNotFound, apierror.ReasonNotFound, ""},
+		{errNoRun, apierror.ReasonNotFound, ""},
+		{errNoFinding, apierror.ReasonNotFound, ""},
+		{errWindow, apierror.ReasonInvalidField, "since"},
 		{ErrWrongState, apierror.ReasonWrongState, ""},
 		{ErrOperationOpen, apierror.ReasonOperationOpen, ""},
 		{ErrExceedsAuthorization, apierror.ReasonWrongState, ""},

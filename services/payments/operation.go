@@ -11,7 +11,6 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/money"
-	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 )
 
 // operations brings open operations to their end. A handler uses it for the
@@ -53,13 +52,11 @@ func (o *operations) first(ctx context.Context, attempt *idempotency.Attempt, p 
 
 // resumers are what the completer does for each method that it finds undecided.
 func (o *operations) resumers() map[string]func(context.Context, *idempotency.Attempt) error {
-	return map[string]func(context.Context, *idempotency.Attempt) error{
-		paymentsv1.PaymentsService_AuthorizePayment_FullMethodName: o.resumer(Authorize),
-		paymentsv1.PaymentsService_ChargePayment_FullMethodName:    o.resumer(Charge),
-		paymentsv1.PaymentsService_CapturePayment_FullMethodName:   o.resumer(Capture),
-		paymentsv1.PaymentsService_VoidPayment_FullMethodName:      o.resumer(Void),
-		paymentsv1.PaymentsService_RefundPayment_FullMethodName:    o.resumer(Refund),
+	all := map[string]func(context.Context, *idempotency.Attempt) error{}
+	for method, kind := range kindOf {
+		all[method] = o.resumer(kind)
 	}
+	return all
 }
 
 func (o *operations) resumer(kind Kind) func(context.Context, *idempotency.Attempt) error {

@@ -28,6 +28,7 @@ type SandboxProcessor struct {
 	client  *http.Client
 	timeout time.Duration
 	horizon time.Duration
+	page    int // of Records
 }
 
 // NewSandboxProcessor talks to the sandbox at an http or https URL, waits at
@@ -54,6 +55,7 @@ func NewSandboxProcessor(rawURL string, timeout, horizon time.Duration, dependen
 		client:  &http.Client{Transport: traced},
 		timeout: timeout,
 		horizon: horizon,
+		page:    recordsPage,
 	}, nil
 }
 

@@ -34,7 +34,7 @@ func (s *SandboxProcessor) Records(ctx context.Context, since, until time.Time, 
 	target.RawQuery = url.Values{
 		"since":  {since.UTC().Format(time.RFC3339Nano)},
 		"until":  {until.UTC().Format(time.RFC3339Nano)},
-		"limit":  {strconv.Itoa(recordsPage)},
+		"limit":  {strconv.Itoa(s.page)},
 		"cursor": {cursor},
 	}.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)

@@ -36,7 +36,7 @@ var Definition = service.Definition{
 	Name:       "payments",
 	Module:     Module,
 	Migrations: migrations.FS,
-	Config:     []any{Config{}, idempotency.Config{}, idempotency.CompleterConfig{}},
+	Config:     []any{Config{}, idempotency.Config{}, idempotency.CompleterConfig{}, ReconcileConfig{}},
 }
 
 // Module is what the service is made of.
@@ -46,9 +46,12 @@ var Module = fx.Module("payments",
 		idempotency.New,
 		newProcessor,
 		build,
+		buildReconciler,
 	),
 	service.ProvideAPI(newAPI),
+	service.ProvideAPI(newReconciliationAPI),
 	service.ProvideWorker(newCompleterWorker),
+	service.ProvideWorker(newReconciliationWorker),
 	service.ProvideWorker(newHousekeeping),
 	fx.Invoke(watchProcessor),
 )
@@ -96,6 +99,11 @@ func build(
 	}, completer
 }
 
+// buildReconciler makes what compares our books with the processor's.
+func buildReconciler(cfg ReconcileConfig, a *api, processor Processor, log *slog.Logger) *reconciler {
+	return newReconciler(cfg, a.store, a.keys, processor, a.nudge, log)
+}
+
 // clock is the time as the database keeps it, so that an answer and a later
 // read of the same payment agree.
 func clock() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
@@ -125,10 +133,15 @@ func newCompleterWorker(completer *idempotency.Completer) service.Worker {
 	return service.Worker{Name: "completer", Run: completer.Run}
 }
 
-// newHousekeeping keeps the tables of idempotency keys in shape.
-func newHousekeeping(pool *pgxpool.Pool, keys *idempotency.Store, log *slog.Logger) service.Worker {
+func newReconciliationWorker(r *reconciler) service.Worker {
+	return service.Worker{Name: "reconciliation", Run: r.work}
+}
+
+// newHousekeeping keeps the tables of idempotency keys in shape, and begins to
+// reconcile every now and then.
+func newHousekeeping(pool *pgxpool.Pool, keys *idempotency.Store, r *reconciler, log *slog.Logger) service.Worker {
 	return service.Worker{Name: "housekeeping", Run: func(ctx context.Context) error {
 		maintenance := func(workers *river.Workers) *river.PeriodicJob { return idempotency.AddMaintenance(workers, keys) }
-		return housekeeping.Run(ctx, pool, log, maintenance)
+		return housekeeping.Run(ctx, pool, log, maintenance, r.job)
 	}}
 }

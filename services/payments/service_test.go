@@ -21,7 +21,7 @@ func TestTheModuleIsComplete(t *testing.T) {
 	var dependencies *resilience.Registry
 	require.NoError(t, fx.ValidateApp(
 		Module,
-		fx.Supply(Config{}, idempotency.Config{}, idempotency.CompleterConfig{}, slog.New(slog.DiscardHandler), pool, keeper, dependencies),
+		fx.Supply(Config{}, idempotency.Config{}, idempotency.CompleterConfig{}, ReconcileConfig{}, slog.New(slog.DiscardHandler), pool, keeper, dependencies),
 		fx.Invoke(fx.Annotate(func([]service.API, []service.Worker) {}, fx.ParamTags(`group:"apis"`, `group:"workers"`))),
 	))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -30,30 +31,34 @@ type whole struct {
 	http string
 }
 
-func startWhole(t *testing.T) *whole {
+func startWhole(t *testing.T, more ...map[string]string) *whole {
 	t.Helper()
 	w := &whole{harness: harness{sandbox: startSandbox(t)}}
 	db := pgtest.New(t, migrate, "payments")
 	w.pool = db.Pool
+	environment := map[string]string{
+		"HOLDFAST_ENV":                 "development",
+		"HOLDFAST_DATABASE_URL":        db.URL,
+		"HOLDFAST_GRPC_ADDR":           "127.0.0.1:0",
+		"HOLDFAST_HTTP_ADDR":           "127.0.0.1:0",
+		"HOLDFAST_PROBE_ADDR":          "127.0.0.1:0",
+		"HOLDFAST_ADMIN_ADDR":          "127.0.0.1:0",
+		"HOLDFAST_LAME_DUCK":           "0s",
+		"HOLDFAST_DERIVATION_SECRETS":  keyConfig().Secrets,
+		"HOLDFAST_SANDBOX_URL":         w.sandbox.url,
+		"HOLDFAST_PROCESSOR_TIMEOUT":   "1s",
+		"HOLDFAST_COMPLETER_INTERVAL":  "100ms",
+		"HOLDFAST_COMPLETER_MAX_PAUSE": "1s",
+	}
+	for _, m := range more {
+		maps.Copy(environment, m)
+	}
 	ready := make(chan service.Addresses, 1)
 	ended := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	go func() {
 		ended <- service.Run(ctx, Definition, nil, io.Discard, service.WithReady(func(a service.Addresses) { ready <- a }),
-			service.WithLogs(t.Output()), service.WithEnvironment(map[string]string{
-				"HOLDFAST_ENV":                 "development",
-				"HOLDFAST_DATABASE_URL":        db.URL,
-				"HOLDFAST_GRPC_ADDR":           "127.0.0.1:0",
-				"HOLDFAST_HTTP_ADDR":           "127.0.0.1:0",
-				"HOLDFAST_PROBE_ADDR":          "127.0.0.1:0",
-				"HOLDFAST_ADMIN_ADDR":          "127.0.0.1:0",
-				"HOLDFAST_LAME_DUCK":           "0s",
-				"HOLDFAST_DERIVATION_SECRETS":  keyConfig().Secrets,
-				"HOLDFAST_SANDBOX_URL":         w.sandbox.url,
-				"HOLDFAST_PROCESSOR_TIMEOUT":   "1s",
-				"HOLDFAST_COMPLETER_INTERVAL":  "100ms",
-				"HOLDFAST_COMPLETER_MAX_PAUSE": "1s",
-			}))
+			service.WithLogs(t.Output()), service.WithEnvironment(environment))
 	}()
 	t.Cleanup(func() {
 		stop()

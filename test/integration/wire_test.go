@@ -36,10 +36,11 @@ func startWired(t *testing.T) *wired {
 }
 
 // ofAnOrder reports whether a round trip belongs to an order on its way. What
-// workers do by themselves is not part of it: sweeps, measurements, housekeeping.
+// workers do by themselves is not part of it: sweeps, measurements, reconciliation,
+// housekeeping.
 func ofAnOrder(trip pgproxy.Trip) bool {
 	for _, statement := range trip.Statements {
-		for _, aside := range []string{"epoch = k.epoch + 1", "count(*)", "river", "pg_catalog", "goose"} {
+		for _, aside := range []string{"epoch = k.epoch + 1", "count(*)", "reconciliation_", "AND resource IS NOT NULL", "river", "pg_catalog", "goose"} {
 			if strings.Contains(statement, aside) {
 				return false
 			}
