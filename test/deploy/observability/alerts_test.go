@@ -32,6 +32,7 @@ const (
 	refused    = `holdfast_idempotency_missing_partitions_total{` + of + `}`
 	partitions = `holdfast_idempotency_partitions_until_timestamp_seconds{` + of + `}`
 	maintained = `holdfast_idempotency_maintained_timestamp_seconds{` + of + `}`
+	differ     = `holdfast_reconciliation_open_findings{job="payments",instance="c:8081",kind="duplicate_at_processor"}`
 	inUse      = `pgxpool_acquired_connections{` + of + `}`
 	most       = `pgxpool_max_connections{` + of + `}`
 	waited     = `pgxpool_empty_acquire_wait_time_nanoseconds_total{` + of + `}`
@@ -54,7 +55,8 @@ func healthy() series {
 		version1: flat(1), dependency: flat(1),
 		undecided: turns(0, 2, 3), oldest: turns(0, 4, 3), refused: climbs(0),
 		partitions: flat(minutes*60 + 3*day), maintained: climbs(60),
-		inUse: flat(3), most: flat(10), waited: climbs(1e6),
+		differ: flat(0),
+		inUse:  flat(3), most: flat(10), waited: climbs(1e6),
 		forced: climbs(0), spent: flat(0),
 		open: flat(0), probing: flat(0), forcedOpen: flat(0), shed: climbs(0), shedFirst: climbs(0),
 	}
@@ -103,6 +105,9 @@ var scenarios = []struct {
 	{"a service that is new has not maintained yet", series{
 		maintained: "", undecided: shape("_x4400 0x39"), oldest: shape("_x4400 0x39"),
 	}, nil},
+
+	{"the processor has a charge twice", series{differ: turns(0, 1, 20)}, []string{"BooksDiffer"}},
+	{"a finding that heals", series{differ: turns(0, 1, 2)}, nil},
 
 	{"every connection is in use", series{inUse: turns(3, 10, 20)}, []string{"PoolExhausted"}},
 	{"two requests always wait", series{waited: climbsThen(1e6, 120e9, 20)}, []string{"PoolExhausted"}},
