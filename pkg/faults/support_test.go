@@ -196,23 +196,29 @@ func (c client) watch(messages int64) (got int64, err error) {
 	}
 }
 
-// socketEnd is the error with which reading from a socket ended.
+// socketEnd is how a socket ended: the errors of reading and of writing. The kernel
+// tells of a reset once, to whichever of them asks first; the other finds an end.
 type socketEnd struct {
 	mu  sync.Mutex
 	err error
 }
 
-// await returns the error, once there is one.
-func (e *socketEnd) await(t *testing.T) error {
+// await waits for an error.
+func (e *socketEnd) await(t *testing.T, want error) {
 	t.Helper()
-	var err error
-	require.Eventually(t, func() bool {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		err = e.err
-		return err != nil
-	}, 10*time.Second, time.Millisecond, "the connection did not end")
-	return err
+	require.Eventually(t, func() bool { return errors.Is(e.soFar(), want) }, 10*time.Second, time.Millisecond, "the connection did not end so")
+}
+
+func (e *socketEnd) soFar() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+func (e *socketEnd) note(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.err = errors.Join(e.err, err)
 }
 
 type watchedConn struct {
@@ -222,13 +228,13 @@ type watchedConn struct {
 
 func (c *watchedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil {
-		c.end.mu.Lock()
-		defer c.end.mu.Unlock()
-		if c.end.err == nil {
-			c.end.err = err
-		}
-	}
+	c.end.note(err)
+	return n, err
+}
+
+func (c *watchedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.end.note(err)
 	return n, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -99,12 +100,19 @@ func (p *pipe) close(ctx context.Context) {
 	<-p.served
 }
 
+// setQueryParser sets how query parameters are read. That is a variable of the
+// gateway's package, which each mux with the option would write, under the requests
+// of another service in the same process.
+var setQueryParser = sync.OnceFunc(func() {
+	runtime.NewServeMux(runtime.SetQueryParameterParser(&strictQuery{}))
+})
+
 // newGateway translates HTTP to calls over conn.
 func newGateway(ctx context.Context, cfg Config, apis []API, conn *grpc.ClientConn, log *slog.Logger, injector *faults.Injector) (http.Handler, error) {
+	setQueryParser()
 	options := append(injector.Gateway(),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newStrictJSON()),
 		runtime.WithMarshalerOption(mimeEvents, eventStream{newStrictJSON()}),
-		runtime.SetQueryParameterParser(&strictQuery{}),
 		runtime.WithIncomingHeaderMatcher(matchIncoming),
 		runtime.WithMetadata(tellClient),
 		runtime.WithOutgoingHeaderMatcher(matchOutgoing),
