@@ -89,6 +89,12 @@ func unbounded(message protoreflect.MessageDescriptor, walked map[protoreflect.F
 		}
 		switch field.Kind() {
 		case protoreflect.MessageKind:
+			if field.Message().FullName() == "google.protobuf.Timestamp" {
+				if at := rules.GetTimestamp(); !at.HasGt() || !at.GetLtNow() {
+					wrong("a time needs bounds")
+				}
+				continue
+			}
 			problems = append(problems, unbounded(field.Message(), walked)...)
 		case protoreflect.StringKind:
 			s := rules.GetString()
@@ -101,6 +107,11 @@ func unbounded(message protoreflect.MessageDescriptor, walked map[protoreflect.F
 			}
 		case protoreflect.Int32Kind:
 			n := rules.GetInt32()
+			if !n.HasGte() || !n.HasLte() {
+				wrong("a number needs bounds")
+			}
+		case protoreflect.Int64Kind:
+			n := rules.GetInt64()
 			if !n.HasGte() || !n.HasLte() {
 				wrong("a number needs bounds")
 			}

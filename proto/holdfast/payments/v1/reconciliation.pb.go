@@ -837,14 +837,15 @@ const file_holdfast_payments_v1_reconciliation_proto_rawDesc = "" +
 	"found_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tfoundTime\x12;\n" +
 	"\vclosed_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"closedTime\x12\x12\n" +
-	"\x04note\x18\x12 \x01(\tR\x04note\"L\n" +
-	"\x18ReconcilePaymentsRequest\x120\n" +
-	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"n\n" +
+	"\x04note\x18\x12 \x01(\tR\x04note\"X\n" +
+	"\x18ReconcilePaymentsRequest\x12<\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\n" +
+	"\xbaH\a\xb2\x01\x048\x01*\x00R\x05since\"n\n" +
 	"\x19ReconcilePaymentsResponse\x129\n" +
 	"\x03run\x18\x01 \x01(\v2'.holdfast.payments.v1.ReconciliationRunR\x03run\x12\x16\n" +
-	"\x06joined\x18\x02 \x01(\bR\x06joined\"\x8d\x01\n" +
-	"\x1eGetReconciliationReportRequest\x12\x19\n" +
-	"\x03run\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03run\x12'\n" +
+	"\x06joined\x18\x02 \x01(\bR\x06joined\"\x96\x01\n" +
+	"\x1eGetReconciliationReportRequest\x12\"\n" +
+	"\x03run\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\x03run\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
@@ -852,9 +853,9 @@ const file_holdfast_payments_v1_reconciliation_proto_rawDesc = "" +
 	"\x1fGetReconciliationReportResponse\x129\n" +
 	"\x03run\x18\x01 \x01(\v2'.holdfast.payments.v1.ReconciliationRunR\x03run\x129\n" +
 	"\bfindings\x18\x02 \x03(\v2\x1d.holdfast.payments.v1.FindingR\bfindings\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\\\n" +
-	"\x19AcknowledgeFindingRequest\x12\x1f\n" +
-	"\x06number\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x06number\x12\x1e\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"e\n" +
+	"\x19AcknowledgeFindingRequest\x12(\n" +
+	"\x06number\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\x06number\x12\x1e\n" +
 	"\x04note\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x04note\"U\n" +
 	"\x1aAcknowledgeFindingResponse\x127\n" +
