@@ -41,7 +41,7 @@ func renameExample(t *testing.T, releases map[string]string) fstest.MapFS {
 }
 
 func TestTheRenameExamplePassesReleaseByRelease(t *testing.T) {
-	fsys := renameExample(t, map[string]string{"00002": "v0.0.1", "00003": "v0.1.0", "00006": "v0.2.0"})
+	fsys := renameExample(t, map[string]string{"00002": "v0.0.1", "00004": "v0.1.0", "00007": "v0.2.0"})
 	if rules := lint(t, fsys); len(rules) > 0 {
 		t.Errorf("refused by %v", rules)
 	}
@@ -54,9 +54,9 @@ func TestTheRenameExampleInFewerReleasesIsRefused(t *testing.T) {
 		releases map[string]string
 		rule     string
 	}{
-		"the drop with the release that stops":     {map[string]string{"00003": "v0.1.0", "00007": "v0.2.0"}, "contract"},
-		"the expand with the release that stops":   {map[string]string{"00002": "v0.1.0", "00006": "v0.2.0"}, "contract"},
-		"the new name demanded with the expansion": {map[string]string{"00002": "v0.1.0", "00006": "v0.2.0"}, "set-not-null"},
+		"the drop with the release that stops":     {map[string]string{"00004": "v0.1.0", "00008": "v0.2.0"}, "contract"},
+		"the expand with the release that stops":   {map[string]string{"00002": "v0.1.0", "00007": "v0.2.0"}, "contract"},
+		"the new name demanded with the expansion": {map[string]string{"00002": "v0.1.0", "00007": "v0.2.0"}, "set-not-null"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if rules := lint(t, renameExample(t, test.releases)); !slices.Contains(rules, test.rule) {
