@@ -32,6 +32,7 @@ const (
 	refused    = `holdfast_idempotency_missing_partitions_total{` + of + `}`
 	partitions = `holdfast_idempotency_partitions_until_timestamp_seconds{` + of + `}`
 	maintained = `holdfast_idempotency_maintained_timestamp_seconds{` + of + `}`
+	reconciled = `holdfast_reconciliation_completed_timestamp_seconds{job="payments",instance="c:8081"}`
 	differ     = `holdfast_reconciliation_open_findings{job="payments",instance="c:8081",kind="duplicate_at_processor"}`
 	inUse      = `pgxpool_acquired_connections{` + of + `}`
 	most       = `pgxpool_max_connections{` + of + `}`
@@ -55,7 +56,7 @@ func healthy() series {
 		version1: flat(1), dependency: flat(1),
 		undecided: turns(0, 2, 3), oldest: turns(0, 4, 3), refused: climbs(0),
 		partitions: flat(minutes*60 + 3*day), maintained: climbs(60),
-		differ: flat(0),
+		differ: flat(0), reconciled: climbs(60),
 		inUse:  flat(3), most: flat(10), waited: climbs(1e6),
 		forced: climbs(0), spent: flat(0),
 		open: flat(0), probing: flat(0), forcedOpen: flat(0), shed: climbs(0), shedFirst: climbs(0),
@@ -107,6 +108,8 @@ var scenarios = []struct {
 	}, nil},
 
 	{"the processor has a charge twice", series{differ: turns(0, 1, 20)}, []string{"BooksDiffer"}},
+	{"the books have not been compared for five hours", series{reconciled: flat((minutes - 300) * 60)}, []string{"ReconciliationLate"}},
+	{"a platform that is new has not compared its books yet", series{reconciled: shape("_x4400 0x39")}, nil},
 	{"a finding that heals", series{differ: turns(0, 1, 2)}, nil},
 
 	{"every connection is in use", series{inUse: turns(3, 10, 20)}, []string{"PoolExhausted"}},
