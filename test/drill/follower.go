@@ -20,9 +20,8 @@ import (
 )
 
 // follower follows orders while it changes them. A watch must have every revision
-// once and in order. It may end once, if it is handed over: with DRAINING, and
-// with where to go on. Whatever else ends it is a failure, and so is a gap or a
-// repeat.
+// once and in order. It may end if it is handed over: with DRAINING, and with where
+// to go on. Whatever else ends it is a failure, and so is a gap or a repeat.
 type follower struct {
 	shopper   *shopper // knows orders
 	streams   []streamer
@@ -157,7 +156,12 @@ func (w *follower) change(ctx context.Context, key string, o *ordersv1.Order, ma
 	return nil
 }
 
-// following is one watch on its way, over two streams at most.
+// mostHandovers is how often one watch may be handed over: as often as there are old
+// replicas. A switch of colours drains all of them at once, and who goes on at once may
+// come to the next of them.
+const mostHandovers = 3
+
+// following is one watch on its way.
 type following struct {
 	*follower
 	ctx     context.Context
@@ -165,8 +169,8 @@ type following struct {
 	id      string
 	stream  load.Stream
 	last    *ordersv1.WatchOrderResponse // the last message
-	resumed bool
-	left    bool // by ourselves
+	resumed int                          // how often
+	left    bool                         // by ourselves
 	version string
 }
 
@@ -201,13 +205,13 @@ func (f *following) next() (*ordersv1.WatchOrderResponse, *load.Failure) {
 			return f.judge(exchange.Body)
 		}
 		f.left = f.ctx.Err() != nil
-		if exchange.Reason != "DRAINING" || f.resumed {
+		if exchange.Reason != "DRAINING" || f.resumed == mostHandovers {
 			return nil, failure
 		}
 		if want := f.last.GetResumeToken(); f.last != nil && exchange.ResumeToken != want {
 			return nil, load.Wrong(fmt.Sprintf("a drain says to go on from %q, the last message from %q", exchange.ResumeToken, want))
 		}
-		f.resumed = true
+		f.resumed++
 		f.handovers.Add(1)
 		f.stream.Close()
 		if failure := f.open(); failure != nil {

@@ -25,14 +25,15 @@ type fakeDesk struct {
 	conflicts int // edits that somebody else is faster than
 
 	skips, repeats, forgets bool   // what is wrong with its streams
-	drains                  int    // how many of them end, after two messages
+	drains                  int    // how many of them end
+	drainsAfter             int    // so many messages
 	drainToken              string // what they say to go on from, if not the truth
 	drainReason             string
 	lostEdits               bool
 }
 
 func newDesk() *fakeDesk {
-	d := &fakeDesk{changed: make(chan struct{}), drainReason: "DRAINING"}
+	d := &fakeDesk{changed: make(chan struct{}), drainReason: "DRAINING", drainsAfter: 2}
 	d.add(&ordersv1.Order{Id: "order"})
 	return d
 }
@@ -100,7 +101,7 @@ type fakeStream struct {
 func (s *fakeStream) Next() load.Exchange {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.drains && s.sent == 2 {
+	if s.drains && s.sent == s.drainsAfter {
 		token := strconv.Itoa(s.at)
 		if s.drainToken != "" {
 			token = s.drainToken
@@ -153,6 +154,7 @@ func TestAFollowerHasNothingToSayOfAGoodDesk(t *testing.T) {
 	for name, change := range map[string]func(*fakeDesk){
 		"nothing happens":          func(*fakeDesk) {},
 		"one drain hands it over":  func(d *fakeDesk) { d.drains = 1 },
+		"so do those of all":       func(d *fakeDesk) { d.drains, d.drainsAfter = mostHandovers, 1 },
 		"somebody else edits, too": func(d *fakeDesk) { d.conflicts = 3 },
 	} {
 		d := newDesk()
@@ -168,7 +170,7 @@ func TestAFollowerNoticesEveryBrokenPromise(t *testing.T) {
 	for want, change := range map[string]func(*fakeDesk){
 		"a gap":                     func(d *fakeDesk) { d.skips = true },
 		"a repeat":                  func(d *fakeDesk) { d.repeats = true },
-		"grpc UNAVAILABLE DRAINING": func(d *fakeDesk) { d.drains = 2 },
+		"grpc UNAVAILABLE DRAINING": func(d *fakeDesk) { d.drains, d.drainsAfter = mostHandovers+1, 1 },
 		"a drain says to go on":     func(d *fakeDesk) { d.drains, d.drainToken = 1, "1" },
 		"grpc UNAVAILABLE INTERNAL": func(d *fakeDesk) { d.drains, d.drainReason = 1, "INTERNAL" },
 		"OVERLOADED":                func(d *fakeDesk) { d.lostEdits = true },
