@@ -109,6 +109,7 @@ var scenarios = []struct {
 
 	{"the processor has a charge twice", series{differ: turns(0, 1, 20)}, []string{"BooksDiffer"}},
 	{"the books have not been compared for five hours", series{reconciled: flat((minutes - 300) * 60)}, []string{"ReconciliationLate"}},
+	{"the books have never been compared", series{reconciled: flat(0)}, []string{"ReconciliationLate"}},
 	{"a platform that is new has not compared its books yet", series{reconciled: shape("_x4400 0x39")}, nil},
 	{"a finding that heals", series{differ: turns(0, 1, 2)}, nil},
 
