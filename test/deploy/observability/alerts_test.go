@@ -57,7 +57,7 @@ func healthy() series {
 		undecided: turns(0, 2, 3), oldest: turns(0, 4, 3), refused: climbs(0),
 		partitions: flat(minutes*60 + 3*day), maintained: climbs(60),
 		differ: flat(0), reconciled: climbs(60),
-		inUse:  flat(3), most: flat(10), waited: climbs(1e6),
+		inUse: flat(3), most: flat(10), waited: climbs(1e6),
 		forced: climbs(0), spent: flat(0),
 		open: flat(0), probing: flat(0), forcedOpen: flat(0), shed: climbs(0), shedFirst: climbs(0),
 	}
