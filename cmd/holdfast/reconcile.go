@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 )
@@ -183,9 +184,22 @@ func (o *operator) ask(ctx context.Context, method, path string, request, into p
 		return fmt.Errorf("ask payments: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask payments: %s: %s", response.Status, answer)
+		return refused(response.Status, answer)
 	}
 	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(answer, into)
+}
+
+// refused is an error answer as a line for people.
+func refused(status string, answer []byte) error {
+	var problem apierror.Problem
+	if err := json.Unmarshal(answer, &problem); err != nil || problem.Reason == "" {
+		return fmt.Errorf("ask payments: it answered %s; is it payments that is at --http?", status)
+	}
+	said := problem.Detail
+	for _, field := range problem.Errors {
+		said += fmt.Sprintf("; %s: %s", field.Field, field.Detail)
+	}
+	return fmt.Errorf("payments: %s (%s)", said, problem.Reason)
 }
 
 // printReport prints a report, and turns what needs a person into the exit code.

@@ -20,7 +20,18 @@ func TestReconcileOnAHealthyPlatformPrintsItsReport(t *testing.T) {
 	code, _, problems = holdfast(t, "reconcile", "--http", front, "--key", "hf_devacme_holdfast-development-key")
 	require.Equal(t, 1, code)
 	require.Contains(t, problems, "PERMISSION_DENIED")
+	code, _, problems = holdfast(t, "reconcile", "acknowledge", "17", "--note", "by hand", "--http", front)
+	require.Equal(t, 1, code)
+	require.Equal(t, "holdfast: payments: no such finding (NOT_FOUND)\n", problems)
 	require.NoError(t, r.end(t, os.Interrupt))
+}
+
+func TestAnAnswerThatIsNotOfPaymentsIsSaidToBeSo(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	code, _, problems := holdfast(t, "reconcile", "--http", strings.TrimPrefix(server.URL, "http://"))
+	require.Equal(t, 1, code)
+	require.Equal(t, "holdfast: ask payments: it answered 404 Not Found; is it payments that is at --http?\n", problems)
 }
 
 // What payments answers is given; services/payments tests that it is right.

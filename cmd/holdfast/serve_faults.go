@@ -49,22 +49,25 @@ func (d *development) options(name string) ([]service.Option, error) {
 
 // traps are set in a replica of orders or payments.
 func (d *development) traps(name string) (parts []fx.Option, err error) {
-	for text, set := range map[string]func(trap.Point) *trap.Trap{
-		d.dieAt:   trap.Die,
-		d.stallAt: func(p trap.Point) *trap.Trap { return trap.Stall(p, d.stallFor) },
+	for _, asked := range []struct {
+		at  string
+		set func(trap.Point) *trap.Trap
+	}{
+		{d.dieAt, trap.Die},
+		{d.stallAt, func(p trap.Point) *trap.Trap { return trap.Stall(p, d.stallFor) }},
 	} {
-		if text == "" {
+		if asked.at == "" {
 			continue
 		}
-		point, err := trap.Parse(text)
+		point, err := trap.Parse(asked.at)
 		if err != nil {
 			return nil, err
 		}
 		switch name {
 		case local.Orders:
-			parts = append(parts, set(point).InOrders())
+			parts = append(parts, asked.set(point).InOrders())
 		case local.Payments:
-			parts = append(parts, set(point).InPayments())
+			parts = append(parts, asked.set(point).InPayments())
 		default:
 			return nil, fmt.Errorf("no trap can be set in %s", name)
 		}
