@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +17,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest"
+	"github.com/holdfast-dev/holdfast/test/procfs"
 )
 
 // BenchmarkOrder places orders over HTTP, the whole way: gateway, orders, payments,
@@ -110,17 +109,11 @@ func (p *platform) placeOne(client *http.Client) error {
 // cpu is the CPU time that the services have used so far.
 func (p *platform) cpu(b *testing.B) time.Duration {
 	b.Helper()
-	var ticks int64
+	var used time.Duration
 	for _, process := range []*process{p.ordersProcess, p.paymentsProcess, p.sandboxProcess} {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process.cmd.Process.Pid))
+		more, err := procfs.CPU(process.cmd.Process.Pid)
 		require.NoError(b, err)
-		_, rest, _ := strings.Cut(string(stat), ") ") // the name may hold anything
-		fields := strings.Fields(rest)
-		for _, field := range fields[11:13] { // utime and stime, proc(5)
-			n, err := strconv.ParseInt(field, 10, 64)
-			require.NoError(b, err)
-			ticks += n
-		}
+		used += more
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs Go
+	return used
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/test/procfs"
 )
 
 // usage is what a process uses at one moment.
@@ -84,21 +86,9 @@ func (s service) String() string { return s.name }
 
 func (s service) usage(ctx context.Context) (usage, error) {
 	var u usage
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
-	if err != nil {
+	var err error
+	if u.cpu, err = procfs.CPU(s.pid); err != nil {
 		return usage{}, fmt.Errorf("looking at %s: %w", s.name, err)
-	}
-	// The name of the program, in brackets, may hold anything; fields are counted
-	// after it: user and system time are the 14th and 15th of all
-	// (proc_pid_stat(5)).
-	fields := strings.Fields(string(stat)[strings.LastIndexByte(string(stat), ')')+1:])
-	if len(fields) < 13 {
-		return usage{}, fmt.Errorf("looking at %s: /proc/%d/stat is short", s.name, s.pid)
-	}
-	const tick = 10 * time.Millisecond // the kernel's, on every platform that Go runs on
-	for _, n := range []int{11, 12} {
-		ticks, _ := strconv.ParseInt(fields[n], 10, 64) // the kernel writes numbers
-		u.cpu += time.Duration(ticks) * tick
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
 	if err != nil {
