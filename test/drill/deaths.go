@@ -2,7 +2,6 @@ package drill
 
 import (
 	"context"
-	"maps"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ const dyingBound = 10 * time.Second
 // seed. Half of the charges are answered with an error after they were made, so
 // that there is something to seal, and to take over.
 func (d *deaths) dieEverywhere(ctx context.Context) error {
-	if err := d.script(ctx, d.o.Seed, takesAndFails()); err != nil {
+	if err := d.script(ctx, d.o.Seed, takesAndFails.strikes()); err != nil {
 		return err
 	}
 	random := rand.New(rand.NewPCG(d.o.Seed, 2)) // reproducible on purpose
@@ -47,13 +46,6 @@ func (d *deaths) dieEverywhere(ctx context.Context) error {
 		}
 	}
 	return d.script(ctx, d.o.Seed)
-}
-
-// takesAndFails is the processor's trouble of that name.
-func takesAndFails() map[string]any {
-	rule := map[string]any{"rate": partStruck}
-	maps.Copy(rule, map[string]any{"kind": "error", "when": "after"})
-	return rule
 }
 
 // die puts a replica in the first slot that dies at the point, waits until it has,

@@ -25,6 +25,17 @@ const (
 // has opened to close.
 const recovery = 7 * time.Second
 
+// hasty are settings with short leases, in the proportions of the usual ones, so
+// that a drill need not wait long for them to run out.
+var hasty = map[string]string{
+	"HOLDFAST_PROCESSOR_TIMEOUT": "1500ms",
+	"HOLDFAST_IDEMPOTENCY_BOUND": "3500ms",
+	"HOLDFAST_IDEMPOTENCY_LEASE": "4500ms",
+	// Whoever waits for what a lease held has the answer well before the one that
+	// was frozen goes on.
+	"HOLDFAST_COMPLETER_INTERVAL": "250ms",
+}
+
 // endure breaks a platform under the load of clients that try again with the same
 // key, and judges what became of their orders: each must be placed in the end,
 // once.

@@ -32,17 +32,6 @@ still believes to own must be lost on it.`,
 	}
 }
 
-// hasty are settings with short leases, in the proportions of the usual ones, so
-// that a drill need not wait long for them to run out.
-var hasty = map[string]string{
-	"HOLDFAST_PROCESSOR_TIMEOUT": "1500ms",
-	"HOLDFAST_IDEMPOTENCY_BOUND": "3500ms",
-	"HOLDFAST_IDEMPOTENCY_LEASE": "4500ms",
-	// Whoever waits for what a lease held has the answer well before the one that
-	// was frozen goes on.
-	"HOLDFAST_COMPLETER_INTERVAL": "250ms",
-}
-
 // Where single requests are held up, and how many.
 var stallsAt = []trap.Step{trap.FirstCommit, trap.Call, trap.SecondCommit}
 

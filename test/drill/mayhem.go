@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"maps"
 	randv2 "math/rand/v2"
 	"os"
 	"sync"
@@ -182,9 +181,7 @@ func (m *mayhem) deed(ctx context.Context, run *load.Run) error {
 	default:
 		trouble := troubles[m.draw(len(troubles))]
 		m.progress("the processor %s", trouble.name)
-		rule := map[string]any{"rate": partStruck}
-		maps.Copy(rule, trouble.rule)
-		if err := m.script(ctx, m.o.Seed, rule); err != nil {
+		if err := m.script(ctx, m.o.Seed, trouble.strikes()); err != nil {
 			return err
 		}
 		if err := pause(ctx, time.Duration(500+m.draw(1500))*time.Millisecond); err != nil {

@@ -46,7 +46,7 @@ type trouble struct {
 var troubles = []trouble{
 	{"answers 503", map[string]any{"kind": "unavailable"}},
 	{"answers 500", map[string]any{"kind": "error"}},
-	{"takes the money, and answers 500", map[string]any{"kind": "error", "when": "after"}},
+	takesAndFails,
 	{"hangs up", map[string]any{"kind": "drop"}},
 	{"takes the money, and hangs up", map[string]any{"kind": "drop", "when": "after"}},
 	{"resets the connection", map[string]any{"kind": "reset"}},
@@ -59,6 +59,16 @@ var troubles = []trouble{
 }
 
 const partStruck = 0.5
+
+// takesAndFails leaves an outcome unknown that the processor knows.
+var takesAndFails = trouble{"takes the money, and answers 500", map[string]any{"kind": "error", "when": "after"}}
+
+// strikes is the trouble as a rule for a part of what is sent.
+func (t trouble) strikes() map[string]any {
+	rule := map[string]any{"rate": partStruck}
+	maps.Copy(rule, t.rule)
+	return rule
+}
 
 // Processor has the card processor fail under load, and judges it.
 func Processor(ctx context.Context, o Options) (*Verdict, error) {
@@ -74,9 +84,7 @@ func Processor(ctx context.Context, o Options) (*Verdict, error) {
 		for _, n := range order {
 			progress := run.Progress()
 			s.progress("the processor %s (%d sent, %d failed)", troubles[n].name, progress.Sent, progress.Failed)
-			rule := map[string]any{"rate": partStruck}
-			maps.Copy(rule, troubles[n].rule)
-			if err := s.script(ctx, o.Seed, rule); err != nil {
+			if err := s.script(ctx, o.Seed, troubles[n].strikes()); err != nil {
 				return err
 			}
 			if err := pause(ctx, o.Duration/time.Duration(len(troubles))); err != nil {
