@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/postgres"
 	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest"
+	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest/pgproxy"
 )
 
 func insertIn(ctx context.Context, tx pgx.Tx) error {
@@ -58,18 +59,18 @@ func TestTxCannotBeginWhileTheServerIsDown(t *testing.T) {
 func TestALineCutDuringCommitIsAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		cut       func(*proxy)
-		committed int
+		fromServer bool
+		committed  int
 	}{
-		"before the server has read it": {func(p *proxy) { p.loseRequest.Store(true) }, 0},
-		"after the server has done it":  {func(p *proxy) { p.loseAnswer.Store(true) }, 1},
+		"before the server has read it": {false, 0},
+		"after the server has done it":  {true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := pgtest.New(t, migrateThings, "things")
-			line := newProxy(t, db.URL)
-			pool := open(t, line.url)
+			line, url := pgproxy.New(t, db.URL)
+			pool := open(t, url)
 			err := postgres.Tx(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-				defer test.cut(line)
+				defer line.CutBefore(0, test.fromServer, nil)
 				return insertIn(ctx, tx)
 			})
 			requireReason(t, apierror.ReasonOutcomeUnknown, err)
@@ -81,10 +82,10 @@ func TestALineCutDuringCommitIsAnUnknownOutcome(t *testing.T) {
 func TestALineCutInABatchIsAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t, migrateThings, "things")
-	line := newProxy(t, db.URL)
-	pool := open(t, line.url)
+	line, url := pgproxy.New(t, db.URL)
+	pool := open(t, url)
 	require.NoError(t, insert(t.Context(), pool, 1)) // the statement is prepared now
-	line.loseAnswer.Store(true)
+	line.CutBefore(0, true, nil)
 	batch := &pgx.Batch{}
 	batch.Queue("INSERT INTO things (id) VALUES ($1)", 2)
 	err := pool.SendBatch(t.Context(), batch).Close()

@@ -57,7 +57,8 @@ func New(t testing.TB, databaseURL string) (p *Proxy, throughProxy string) {
 	var listen net.ListenConfig
 	p.listener, err = listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p.working.Go(p.accept)
+	ctx := context.WithoutCancel(t.Context()) // it ends in the cleanup, which is later
+	p.working.Go(func() { p.accept(ctx) })
 	t.Cleanup(func() {
 		p.listener.Close()
 		p.mu.Lock()
@@ -115,7 +116,7 @@ func (p *Proxy) Trips() []Trip {
 	return trips
 }
 
-func (p *Proxy) accept() {
+func (p *Proxy) accept(ctx context.Context) {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
@@ -123,7 +124,7 @@ func (p *Proxy) accept() {
 		}
 		var dial net.Dialer
 		p.door.RLock()
-		server, err := dial.DialContext(context.Background(), "tcp", p.server) // on loopback
+		server, err := dial.DialContext(ctx, "tcp", p.server)
 		p.door.RUnlock()
 		if err != nil {
 			client.Close()
