@@ -54,13 +54,14 @@ var disturbances = []disturbance{
 	{"half an answer", true, halfAnAnswer},
 }
 
-func breakOff(http.ResponseWriter, *http.Request, *httptest.ResponseRecorder) {
-	panic(http.ErrAbortHandler) // net/http closes the connection and logs nothing
-}
+// abort closes the connection: net/http does so for this panic, and logs nothing.
+func abort() { panic(http.ErrAbortHandler) }
+
+func breakOff(http.ResponseWriter, *http.Request, *httptest.ResponseRecorder) { abort() }
 
 func silence(_ http.ResponseWriter, r *http.Request, _ *httptest.ResponseRecorder) {
 	<-r.Context().Done()
-	panic(http.ErrAbortHandler)
+	abort()
 }
 
 func status(code int, body string) func(http.ResponseWriter, *http.Request, *httptest.ResponseRecorder) {
@@ -75,7 +76,7 @@ func halfAnAnswer(w http.ResponseWriter, _ *http.Request, answer *httptest.Respo
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes()[:answer.Body.Len()/2])
 	_ = http.NewResponseController(w).Flush() // or the half would not be sent at all
-	panic(http.ErrAbortHandler)
+	abort()
 }
 
 func startLine(t *testing.T, to string) *line {
@@ -123,7 +124,7 @@ func (l *line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(r.Body) // or a client that goes away is not noticed
 	if err != nil {
-		panic(http.ErrAbortHandler)
+		abort()
 	}
 	var answer *httptest.ResponseRecorder
 	if d.arrives {

@@ -20,7 +20,8 @@ import (
 // tells of payments of every tenant.
 func TestAnOperatorReconcilesAndReadsTheReport(t *testing.T) {
 	t.Parallel()
-	w := startWhole(t, map[string]string{"HOLDFAST_RECONCILE_SETTLING": "50ms", "HOLDFAST_RECONCILE_LOOKBACK": "1h"})
+	cfg := ReconcileConfig{Settling: 20 * time.Millisecond}
+	w := startWhole(t, map[string]string{"HOLDFAST_RECONCILE_SETTLING": cfg.Settling.String(), "HOLDFAST_RECONCILE_LOOKBACK": "1h"})
 	operators := paymentsv1.NewReconciliationServiceClient(w.conn)
 	operator := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+auth.DevelopmentOperatorKey)
 
@@ -37,7 +38,7 @@ func TestAnOperatorReconcilesAndReadsTheReport(t *testing.T) {
 	for i := range 3 {
 		w.forget(t, w.charge(t, fmt.Sprintf("order-%d", i), "pm_card_ok", 1000).GetId())
 	}
-	time.Sleep(100 * time.Millisecond) // it settles
+	settle(cfg)
 	started, err := operators.ReconcilePayments(operator, &paymentsv1.ReconcilePaymentsRequest{})
 	require.NoError(t, err)
 	number := started.GetRun().GetNumber()

@@ -127,19 +127,25 @@ LIMIT $6`
 		after.Time = since
 	}
 	rows, err := s.pool.Query(ctx, query, since, until, after.Time, after.ID, after.Key, limit)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list entries: %w", err)
-	}
-	entries, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Entry, error) {
-		var known bool
-		e, err := scanEntry(row, &known)
-		seen = append(seen, known)
-		return e, err
-	})
-	if err != nil {
+	if entries, seen, err = collectSeen(rows, err, scanEntry); err != nil {
 		return nil, nil, fmt.Errorf("list entries: %w", err)
 	}
 	return entries, seen, nil
+}
+
+// collectSeen collects rows whose last column says whether the processor's listing
+// has shown them.
+func collectSeen[T any](rows pgx.Rows, err error, scan func(pgx.Row, ...any) (T, error)) (all []T, seen []bool, _ error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (T, error) {
+		var known bool
+		one, err := scan(row, &known)
+		seen = append(seen, known)
+		return one, err
+	})
+	return all, seen, err
 }
 
 // authorizedIn returns at most limit payments that were begun in a time, are
@@ -157,16 +163,7 @@ LIMIT $5`
 		after.Time = since
 	}
 	rows, err := s.pool.Query(ctx, query, since, until, after.Time, after.ID, limit)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list authorizations: %w", err)
-	}
-	payments, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Payment, error) {
-		var known bool
-		p, err := scanPayment(row, &known)
-		seen = append(seen, known)
-		return p, err
-	})
-	if err != nil {
+	if payments, seen, err = collectSeen(rows, err, scanPayment); err != nil {
 		return nil, nil, fmt.Errorf("list authorizations: %w", err)
 	}
 	return payments, seen, nil

@@ -20,6 +20,10 @@ func soon() ReconcileConfig {
 	return ReconcileConfig{Interval: time.Hour, Settling: time.Millisecond, Overlap: time.Hour, Lookback: time.Hour}
 }
 
+// settle waits until what was done just now is compared by the next run. Time is all
+// there is to wait for.
+func settle(cfg ReconcileConfig) { time.Sleep(5 * cfg.Settling) }
+
 // reconciler is one replica's. It does nothing by itself.
 func (h *harness) reconciler(t *testing.T, cfg ReconcileConfig) *reconciler {
 	t.Helper()
@@ -38,7 +42,7 @@ func (h *harness) reconcile(t *testing.T) []storedFinding {
 
 func (h *harness) reconcileWith(t *testing.T, r *reconciler) []storedFinding {
 	t.Helper()
-	time.Sleep(5 * r.cfg.Settling) // what was done just now has settled: time is all there is to wait for
+	settle(r.cfg)
 	begun, joined, err := r.begin(t.Context(), time.Time{})
 	require.NoError(t, err)
 	require.False(t, joined)

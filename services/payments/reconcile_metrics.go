@@ -33,7 +33,7 @@ var reconcileMeters = sync.OnceValue(func() *reconcileInstruments {
 		metric.WithDescription("Findings by what happened to them: raised, healed or resolved."))
 	for _, kind := range findingKinds { // a rate needs a beginning; no finding is behind it
 		for _, event := range []string{eventRaised, string(FindingHealed), string(FindingResolved)} {
-			i.findings.Add(context.Background(), 0, findingLabels(event, kind))
+			i.findings.Add(context.Background(), 0, findingLabels(event, kind)) // of no request
 		}
 	}
 	open, _ := m.Int64ObservableGauge("holdfast_reconciliation_open_findings",

@@ -83,7 +83,7 @@ func TestAfterACrashARunGoesOnWhereItWas(t *testing.T) {
 	h := start(t)
 	l := h.paged(t, 10)
 	first, second := h.pagedReconciler(t), h.pagedReconciler(t)
-	time.Sleep(5 * soon().Settling)
+	settle(soon())
 	_, _, err := first.begin(t.Context(), time.Time{})
 	require.NoError(t, err)
 	mine, err := first.runs.take(t.Context(), reconcileLease)
@@ -118,7 +118,7 @@ func TestWithoutTheEpochAFrozenReplicaWouldWrite(t *testing.T) {
 	h := start(t)
 	h.paged(t, 4)
 	r := h.pagedReconciler(t)
-	time.Sleep(5 * soon().Settling)
+	settle(soon())
 	_, _, err := r.begin(t.Context(), time.Time{})
 	require.NoError(t, err)
 	frozen, err := r.runs.take(t.Context(), 0)
@@ -135,7 +135,7 @@ func TestTwoReplicasMakeOneRun(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	l := h.paged(t, 10)
-	time.Sleep(5 * soon().Settling)
+	settle(soon())
 	ctx, stop := context.WithCancel(t.Context())
 	var working sync.WaitGroup
 	var joined atomic.Int64
@@ -172,7 +172,7 @@ func TestARunGoesOnWhenTheProcessorIsBack(t *testing.T) {
 		return nil
 	}
 	r := h.pagedReconciler(t)
-	time.Sleep(5 * soon().Settling)
+	settle(soon())
 	_, _, err := r.begin(t.Context(), time.Time{})
 	require.NoError(t, err)
 	taken, err := r.runs.take(t.Context(), reconcileLease)

@@ -37,15 +37,18 @@ func (s *Server) Fail(kind Fault) {
 	case TimeoutAfter:
 		f.spoil = func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
-			panic(http.ErrAbortHandler)
+			abort()
 		}
 	case CutAfter:
-		f.spoil = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+		f.spoil = func(http.ResponseWriter, *http.Request) { abort() }
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = f
 }
+
+// abort closes the connection: net/http does so for this panic, and logs nothing.
+func abort() { panic(http.ErrAbortHandler) }
 
 // Unfinished has charges and refunds stay unfinished from now on, until Finish.
 func (s *Server) Unfinished() {
