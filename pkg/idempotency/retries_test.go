@@ -77,7 +77,7 @@ func startRetries(t *testing.T, db *database, c *clock) (*retries, func()) {
 		working.Go(func() {
 			for ctx.Err() == nil {
 				if in := r.pick(rng); in != nil {
-					r.send(in, rng)
+					r.send(ctx, in, rng)
 					r.made.Add(1)
 				}
 			}
@@ -123,21 +123,22 @@ func (r *retries) pick(rng *rand.Rand) *intent {
 // errGone is what a client sees of a replica that crashes, or is slow.
 var errGone = errors.New("no answer came")
 
-// send is one arrival of an intent.
-func (r *retries) send(in *intent, rng *rand.Rand) {
+// send is one arrival of an intent. What was begun is finished, also when the clients
+// are told to end: it is judged like all others.
+func (r *retries) send(ctx context.Context, in *intent, rng *rand.Rand) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
 	before := r.clock.atLeast()
 	in.mu.Lock()
 	if in.first.IsZero() {
 		in.first = before
 	}
 	in.mu.Unlock()
-	outcome, err := r.use(in, rng)
+	outcome, err := r.use(ctx, in, rng)
 	r.judge(in, outcome, err, before, r.clock.atMost())
 }
 
-func (r *retries) use(in *intent, rng *rand.Rand) (idempotency.Outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+func (r *retries) use(ctx context.Context, in *intent, rng *rand.Rand) (idempotency.Outcome, error) {
 	call := r.clock.call(in.key)
 	if !in.twoCommits {
 		return r.db.Insert(ctx, call, insertExecution, anAnswer(), in.key.String())
@@ -220,7 +221,7 @@ func (r *retries) audit(t *testing.T) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, in := range r.intents {
-		r.send(in, rng)
+		r.send(t.Context(), in, rng)
 	}
 	r.clock.pass(t, time.Minute) // leases
 	eventually(t, "all decided", func() bool { return r.db.undecided(t) == 0 })

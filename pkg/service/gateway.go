@@ -41,9 +41,7 @@ func openInside(plan blueprint, draining func() <-chan struct{}, log *slog.Logge
 	}
 	unary, err := openPipe(plan.build(draining), log, grpc.WithStreamInterceptor(streamsApart(streams.conn)))
 	if err != nil {
-		closed, cancel := context.WithCancel(context.Background())
-		cancel() // nothing is under way
-		streams.close(closed)
+		streams.stop()
 		return nil, err
 	}
 	return &inside{unary, streams}, nil
@@ -97,6 +95,13 @@ func (p *pipe) close(ctx context.Context) {
 	stop := context.AfterFunc(ctx, p.server.Stop)
 	defer stop()
 	p.server.GracefulStop()
+	<-p.served
+}
+
+// stop ends what nothing has called yet.
+func (p *pipe) stop() {
+	_ = p.conn.Close()
+	p.server.Stop()
 	<-p.served
 }
 

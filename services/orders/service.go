@@ -130,11 +130,14 @@ func build(
 // worker, which stops when the process drains: who comes to a drained replica all
 // the same is told of changes, too.
 func keepWatch(w *watches, h *health.Health, lifecycle fx.Lifecycle) {
-	ctx, stop := context.WithCancel(context.Background())
+	var stop context.CancelFunc
 	var looking sync.WaitGroup
 	h.Show("watches", w.report)
 	lifecycle.Append(fx.StartStopHook(
-		func() { looking.Go(func() { w.run(ctx) }) },
+		func(ctx context.Context) {
+			ctx, stop = context.WithCancel(context.WithoutCancel(ctx)) // the start is soon over
+			looking.Go(func() { w.run(ctx) })
+		},
 		func() {
 			stop()
 			looking.Wait()

@@ -75,6 +75,6 @@ func (p *platform) placed(ctx context.Context, note string) (id uuid.UUID, err e
 		if err == nil || ctx.Err() != nil {
 			return id, err
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // a poll: what is waited for is in no process of the test
 	}
 }
