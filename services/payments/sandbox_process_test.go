@@ -28,6 +28,7 @@ type sandboxProcess struct {
 var binaries string
 
 func TestMain(m *testing.M) {
+	reconcileIfAsked()
 	var err error
 	if binaries, err = os.MkdirTemp("", "payments-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
