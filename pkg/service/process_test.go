@@ -78,7 +78,11 @@ func (p *pair) poll(ctx context.Context) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ready = ready
+	// Where nobody is ready a balancer asks those it knew: a probe that was late is
+	// more likely than a service that is gone.
+	if len(ready) > 0 {
+		p.ready = ready
+	}
 }
 
 // next is a replica that was ready when it was last asked.
