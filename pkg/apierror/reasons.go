@@ -41,6 +41,9 @@ const (
 	ReasonDraining              Reason = "DRAINING"
 	ReasonDependencyUnavailable Reason = "DEPENDENCY_UNAVAILABLE"
 	ReasonOutcomeUnknown        Reason = "OUTCOME_UNKNOWN"
+	ReasonGenerationInterrupted Reason = "GENERATION_INTERRUPTED"
+	ReasonProviderRejected      Reason = "PROVIDER_REJECTED"
+	ReasonUnsupported           Reason = "UNSUPPORTED"
 	ReasonDeadline              Reason = "DEADLINE"
 	ReasonCancelled             Reason = "CANCELLED"
 	ReasonUnknownMethod         Reason = "UNKNOWN_METHOD"
@@ -106,6 +109,9 @@ var kinds = []kind{
 	{ReasonDraining, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "This replica is leaving, or the connection is old; another one will answer. A stream goes on from `resume_token`."},
 	{ReasonDependencyUnavailable, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "Something this server needs is not available."},
 	{ReasonOutcomeUnknown, codes.Unavailable, http.StatusServiceUnavailable, RetrySameKey, "It may or may not have happened; the same key finds out."},
+	{ReasonGenerationInterrupted, codes.Aborted, http.StatusBadGateway, RetryNewKey, "An answer of a language model was cut before its end. What had come is paid for; the same key will not be answered."},
+	{ReasonProviderRejected, codes.InvalidArgument, http.StatusBadRequest, RetryNewKey, "The provider of a language model refuses the request itself: its words are in the message, and another provider would say the same."},
+	{ReasonUnsupported, codes.Unimplemented, http.StatusNotImplemented, RetryNever, "The request asks for something that this server, or the provider behind it, cannot do; it is named."},
 	{ReasonDeadline, codes.DeadlineExceeded, http.StatusGatewayTimeout, RetrySameKey, "It took longer than the client, or the method, allows."},
 	{ReasonCancelled, codes.Canceled, statusClientClosedRequest, RetrySameKey, "The client went away."},
 	{ReasonUnknownMethod, codes.Unimplemented, http.StatusNotFound, RetryNever, "There is no such method or path."},

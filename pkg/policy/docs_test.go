@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/pkg/policy"
+	llmv1 "github.com/holdfast-dev/holdfast/proto/holdfast/llm/v1"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 	policyv1 "github.com/holdfast-dev/holdfast/proto/holdfast/policy/v1"
@@ -23,6 +24,7 @@ var update = flag.Bool("update", false, "write docs/methods.md")
 func TestDocsListEveryMethod(t *testing.T) {
 	const file = "../../docs/methods.md"
 	set, err := policy.Load(
+		llmv1.File_holdfast_llm_v1_llm_proto.Services().Get(0),
 		ordersv1.File_holdfast_orders_v1_orders_proto.Services().Get(0),
 		paymentsv1.File_holdfast_payments_v1_payments_proto.Services().Get(0),
 		paymentsv1.File_holdfast_payments_v1_reconciliation_proto.Services().Get(0))
@@ -43,7 +45,8 @@ func document(set *policy.Set) string {
 
 What each RPC needs, as the option beside it in its proto says and every server and client enforces.
 
-- **Idempotency.** ` + "`key`" + `: the request carries an ` + "`Idempotency-Key`" + `, and a repeat gets the same answer. ` + "`natural`" + `: a repeat is
+- **Idempotency.** ` + "`key`" + `: the request carries an ` + "`Idempotency-Key`" + `, and a repeat gets the same answer; ` + "`key, optional`" + `:
+  it may. ` + "`natural`" + `: a repeat is
   harmless by itself. ` + "`read`" + `: nothing changes.
 - **Timeout.** The longest a server works on one call. A client's deadline that is sooner holds.
 - **Criticality.** What an overloaded server gives up first: sheddable, sheddable plus, critical, critical plus.
@@ -87,6 +90,8 @@ func repeats(m policy.Method) string {
 		return "key"
 	case m.Idempotency == policyv1.Idempotency_IDEMPOTENCY_NATURAL:
 		return "natural"
+	case m.Idempotency == policyv1.Idempotency_IDEMPOTENCY_KEY_OPTIONAL:
+		return "key, optional"
 	default:
 		return "read"
 	}

@@ -65,7 +65,7 @@ func (f *findings) list(list protoreflect.List, part *part, here *place) {
 			"must contain no more than "+strconv.FormatUint(part.maxItems, 10)+" item(s)"))
 		return
 	}
-	if part.inner == nil && part.field.Kind() != protoreflect.StringKind {
+	if part.verbatim || (part.inner == nil && part.field.Kind() != protoreflect.StringKind) {
 		return
 	}
 	for i := range list.Len() {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	llmv1 "github.com/holdfast-dev/holdfast/proto/holdfast/llm/v1"
 )
 
 func dynamic(message protoreflect.MessageDescriptor) proto.Message {
@@ -79,4 +80,22 @@ func TestNothingIsWalkedWhereNoTextCanBe(t *testing.T) {
 	require.NotEmpty(t, shapeOf((&structpb.Struct{}).ProtoReflect().Descriptor()).parts)
 	message := durationpb.New(1).ProtoReflect()
 	require.Zero(t, testing.AllocsPerRun(100, func() { normalise(message) }))
+}
+
+func TestVerbatimTextIsNotTouched(t *testing.T) {
+	said := " e\u0301\n\tfor i := range 10 {\x1b[0m "
+	prompt := &llmv1.Prompt{
+		Model: " m ", System: said, Stop: []string{"\n"},
+		Messages: []*llmv1.Message{{Parts: []*llmv1.Part{{Kind: &llmv1.Part_Text{Text: said}}}}},
+		Tools:    []*llmv1.Tool{{Name: "f", Parameters: said}},
+	}
+	before := proto.CloneOf(prompt)
+	before.Model = "m"
+	require.Empty(t, normalise(prompt.ProtoReflect()))
+	require.True(t, proto.Equal(before, prompt), "%v", prompt)
+}
+
+func TestAListOfVerbatimTextIsStillBounded(t *testing.T) {
+	prompt := &llmv1.Prompt{Stop: []string{"1", "2", "3", "4", "5"}}
+	require.Equal(t, []string{"stop"}, fieldsOf(normalise(prompt.ProtoReflect())))
 }

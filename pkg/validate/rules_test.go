@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	llmv1 "github.com/holdfast-dev/holdfast/proto/holdfast/llm/v1"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 )
@@ -25,7 +26,9 @@ var exempt = map[protoreflect.FullName]string{
 // field that a client can set has a rule that bounds it.
 func TestEveryRequestFieldIsBounded(t *testing.T) {
 	found := requests(protoregistry.GlobalFiles)
-	for _, file := range []protoreflect.FileDescriptor{ordersv1.File_holdfast_orders_v1_orders_proto, paymentsv1.File_holdfast_payments_v1_payments_proto} {
+	for _, file := range []protoreflect.FileDescriptor{
+		llmv1.File_holdfast_llm_v1_llm_proto, ordersv1.File_holdfast_orders_v1_orders_proto, paymentsv1.File_holdfast_payments_v1_payments_proto,
+	} {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()
 			for j := range methods.Len() {
@@ -114,6 +117,15 @@ func unbounded(message protoreflect.MessageDescriptor, walked map[protoreflect.F
 			n := rules.GetInt64()
 			if !n.HasGte() || !n.HasLte() {
 				wrong("a number needs bounds")
+			}
+		case protoreflect.DoubleKind:
+			n := rules.GetDouble()
+			if (!n.HasGte() && !n.HasGt()) || !n.HasLte() {
+				wrong("a number needs bounds")
+			}
+		case protoreflect.BytesKind:
+			if rules.GetBytes().GetMaxLen() == 0 {
+				wrong("bytes need a maximum length")
 			}
 		case protoreflect.BoolKind: // has two values
 		default:

@@ -4,7 +4,10 @@ import (
 	"sync"
 
 	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	policyv1 "github.com/holdfast-dev/holdfast/proto/holdfast/policy/v1"
 )
 
 // shape is where a message type can hold strings and lists: what normalising must
@@ -18,6 +21,8 @@ type part struct {
 	inner *shape // nil where the field, or a map's key only, is text
 	// maxItems is how long a list may be; 0 where the proto has no bound.
 	maxItems uint64
+	// verbatim text is nobody's to touch: only the length of its list is looked at.
+	verbatim bool
 }
 
 var shapes sync.Map // protoreflect.MessageDescriptor to *shape
@@ -49,7 +54,11 @@ func build(message protoreflect.MessageDescriptor, built map[protoreflect.FullNa
 		if rules, err := protovalidate.ResolveFieldRules(field); err == nil && field.IsList() {
 			p.maxItems = rules.GetRepeated().GetMaxItems()
 		}
+		p.verbatim = verbatim(field)
 		switch {
+		case p.verbatim && p.maxItems == 0:
+			continue
+		case p.verbatim:
 		case value.Message() != nil && concerns(value.Message(), map[protoreflect.FullName]bool{}):
 			p.inner = build(value.Message(), built)
 		case value.Kind() != protoreflect.StringKind && !keyed && p.maxItems == 0:
@@ -58,6 +67,11 @@ func build(message protoreflect.MessageDescriptor, built map[protoreflect.FullNa
 		s.parts = append(s.parts, p)
 	}
 	return s
+}
+
+// verbatim reports whether the proto says that the field's text is kept as it is.
+func verbatim(field protoreflect.FieldDescriptor) bool {
+	return proto.HasExtension(field.Options(), policyv1.E_Verbatim) && proto.GetExtension(field.Options(), policyv1.E_Verbatim).(bool)
 }
 
 // concerns reports whether a string or a list can be anywhere in a message of

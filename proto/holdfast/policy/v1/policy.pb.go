@@ -38,6 +38,10 @@ const (
 	// Repeating the request is harmless by its nature: a put, a delete, or an
 	// update conditional on an etag.
 	Idempotency_IDEMPOTENCY_NATURAL Idempotency = 2
+	// The request may carry an idempotency key, and then a repeat replays the answer;
+	// without one a repeat is another request. For work whose effect is its cost, in
+	// protocols whose clients may not know of keys. The method's handler sees to it.
+	Idempotency_IDEMPOTENCY_KEY_OPTIONAL Idempotency = 3
 )
 
 // Enum value maps for Idempotency.
@@ -46,11 +50,13 @@ var (
 		0: "IDEMPOTENCY_UNSPECIFIED",
 		1: "IDEMPOTENCY_KEY_REQUIRED",
 		2: "IDEMPOTENCY_NATURAL",
+		3: "IDEMPOTENCY_KEY_OPTIONAL",
 	}
 	Idempotency_value = map[string]int32{
 		"IDEMPOTENCY_UNSPECIFIED":  0,
 		"IDEMPOTENCY_KEY_REQUIRED": 1,
 		"IDEMPOTENCY_NATURAL":      2,
+		"IDEMPOTENCY_KEY_OPTIONAL": 3,
 	}
 )
 
@@ -317,6 +323,14 @@ var file_holdfast_policy_v1_policy_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,51001,opt,name=method",
 		Filename:      "holdfast/policy/v1/policy.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         51002,
+		Name:          "holdfast.policy.v1.verbatim",
+		Tag:           "varint,51002,opt,name=verbatim",
+		Filename:      "holdfast/policy/v1/policy.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -325,6 +339,16 @@ var (
 	//
 	// optional holdfast.policy.v1.MethodPolicy method = 51001;
 	E_Method = &file_holdfast_policy_v1_policy_proto_extTypes[0]
+)
+
+// Extension fields to descriptorpb.FieldOptions.
+var (
+	// The field's text is somebody's own and is kept as it was sent: white space around
+	// it, line breaks and its Unicode form. Elsewhere text is trimmed, brought to NFC and
+	// refused if it has control characters. On a message: all text in it.
+	//
+	// optional bool verbatim = 51002;
+	E_Verbatim = &file_holdfast_policy_v1_policy_proto_extTypes[1]
 )
 
 var File_holdfast_policy_v1_policy_proto protoreflect.FileDescriptor
@@ -342,18 +366,20 @@ const file_holdfast_policy_v1_policy_proto_rawDesc = "" +
 	"\vDeprecation\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\tR\x05since\x12\x16\n" +
 	"\x06sunset\x18\x02 \x01(\tR\x06sunset\x12\x12\n" +
-	"\x04link\x18\x03 \x01(\tR\x04link*a\n" +
+	"\x04link\x18\x03 \x01(\tR\x04link*\x7f\n" +
 	"\vIdempotency\x12\x1b\n" +
 	"\x17IDEMPOTENCY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18IDEMPOTENCY_KEY_REQUIRED\x10\x01\x12\x17\n" +
-	"\x13IDEMPOTENCY_NATURAL\x10\x02*\x9e\x01\n" +
+	"\x13IDEMPOTENCY_NATURAL\x10\x02\x12\x1c\n" +
+	"\x18IDEMPOTENCY_KEY_OPTIONAL\x10\x03*\x9e\x01\n" +
 	"\vCriticality\x12\x1b\n" +
 	"\x17CRITICALITY_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CRITICALITY_SHEDDABLE\x10\x01\x12\x1e\n" +
 	"\x1aCRITICALITY_SHEDDABLE_PLUS\x10\x02\x12\x18\n" +
 	"\x14CRITICALITY_CRITICAL\x10\x03\x12\x1d\n" +
 	"\x19CRITICALITY_CRITICAL_PLUS\x10\x04:Z\n" +
-	"\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\v2 .holdfast.policy.v1.MethodPolicyR\x06methodBDZBgithub.com/holdfast-dev/holdfast/proto/holdfast/policy/v1;policyv1b\x06proto3"
+	"\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\v2 .holdfast.policy.v1.MethodPolicyR\x06method:;\n" +
+	"\bverbatim\x12\x1d.google.protobuf.FieldOptions\x18\xba\x8e\x03 \x01(\bR\bverbatimBDZBgithub.com/holdfast-dev/holdfast/proto/holdfast/policy/v1;policyv1b\x06proto3"
 
 var (
 	file_holdfast_policy_v1_policy_proto_rawDescOnce sync.Once
@@ -376,6 +402,7 @@ var file_holdfast_policy_v1_policy_proto_goTypes = []any{
 	(*Deprecation)(nil),                // 3: holdfast.policy.v1.Deprecation
 	(*durationpb.Duration)(nil),        // 4: google.protobuf.Duration
 	(*descriptorpb.MethodOptions)(nil), // 5: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),  // 6: google.protobuf.FieldOptions
 }
 var file_holdfast_policy_v1_policy_proto_depIdxs = []int32{
 	0, // 0: holdfast.policy.v1.MethodPolicy.idempotency:type_name -> holdfast.policy.v1.Idempotency
@@ -383,11 +410,12 @@ var file_holdfast_policy_v1_policy_proto_depIdxs = []int32{
 	1, // 2: holdfast.policy.v1.MethodPolicy.criticality:type_name -> holdfast.policy.v1.Criticality
 	3, // 3: holdfast.policy.v1.MethodPolicy.deprecation:type_name -> holdfast.policy.v1.Deprecation
 	5, // 4: holdfast.policy.v1.method:extendee -> google.protobuf.MethodOptions
-	2, // 5: holdfast.policy.v1.method:type_name -> holdfast.policy.v1.MethodPolicy
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	5, // [5:6] is the sub-list for extension type_name
-	4, // [4:5] is the sub-list for extension extendee
+	6, // 5: holdfast.policy.v1.verbatim:extendee -> google.protobuf.FieldOptions
+	2, // 6: holdfast.policy.v1.method:type_name -> holdfast.policy.v1.MethodPolicy
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	6, // [6:7] is the sub-list for extension type_name
+	4, // [4:6] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
 }
 
@@ -403,7 +431,7 @@ func file_holdfast_policy_v1_policy_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_policy_v1_policy_proto_rawDesc), len(file_holdfast_policy_v1_policy_proto_rawDesc)),
 			NumEnums:      2,
 			NumMessages:   2,
-			NumExtensions: 1,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_holdfast_policy_v1_policy_proto_goTypes,
