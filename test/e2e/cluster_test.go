@@ -121,6 +121,7 @@ func (c *cluster) remove() {
 // describe prints what a person would look at first.
 func (c *cluster) describe() {
 	for _, args := range [][]string{
+		{"get", "nodes", "-o", `custom-columns=NODE:.metadata.name,TAINTS:.spec.taints[*].key,CONDITIONS:.status.conditions[?(@.status=="True")].type`},
 		{"get", "pods", "-o", "wide"},
 		{"get", "events", "--sort-by=.lastTimestamp"},
 		{"logs", "-l", "app.kubernetes.io/name=orders", "--tail=20", "--prefix"},
