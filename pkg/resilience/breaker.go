@@ -97,12 +97,12 @@ func (b *breaker) acquire() (permit, time.Duration, bool) {
 }
 
 // settle gives the permit back with what became of its call.
-func (b *breaker) settle(p permit, h health, took time.Duration) {
+func (b *breaker) settle(p permit, h Health, took time.Duration) {
 	if !p.counts {
 		return
 	}
 	if b.slow > 0 && took > b.slow {
-		h = failing
+		h = Failing
 	}
 	current := p.generation == b.generation.Load()
 	if p.probe && current {
@@ -116,11 +116,11 @@ func (b *breaker) settle(p permit, h health, took time.Duration) {
 		return
 	}
 	switch h {
-	case healthy:
+	case Healthy:
 		b.circuit.RecordSuccess()
-	case failing:
+	case Failing:
 		b.circuit.RecordFailure()
-	case neutral:
+	case Neutral:
 	}
 }
 

@@ -187,10 +187,10 @@ func TestAProbeThatSaysNothingMakesRoomForAnother(t *testing.T) {
 		require.True(t, ok)
 		_, _, ok = b.acquire()
 		require.False(t, ok, "one probe at a time")
-		b.settle(p, neutral, 0)
+		b.settle(p, Neutral, 0)
 	}
 	p, _, _ := b.acquire()
-	b.settle(p, healthy, 0)
+	b.settle(p, Healthy, 0)
 	require.Equal(t, "closed", b.state())
 }
 
@@ -216,9 +216,9 @@ func TestLateOutcomesOfAnotherStateCountForNothing(t *testing.T) {
 	require.True(t, ok)
 	b.circuit.Open()
 	b.circuit.HalfOpen()
-	b.settle(early, healthy, 0)
+	b.settle(early, Healthy, 0)
 	require.Equal(t, "half-open", b.state(), "an old success closes nothing")
-	b.settle(early, failing, 0)
+	b.settle(early, Failing, 0)
 	require.Equal(t, "half-open", b.state(), "an old failure opens nothing")
 }
 

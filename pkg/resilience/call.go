@@ -86,7 +86,7 @@ func (c *call) once(ctx context.Context, attempt int, hedge bool) (o outcome) {
 	settled := false
 	defer func() {
 		if !settled {
-			c.settle(admitted, neutral)
+			c.settle(admitted, Neutral)
 		}
 	}()
 	if deadline := c.attemptDeadline(admitted.began); !deadline.IsZero() {

@@ -75,7 +75,7 @@ func (d *Dependency) admit(ctx context.Context) (admission, error) {
 		return admission{}, errOpen(d.name, wait)
 	}
 	if err := d.bulkhead.AcquirePermitWithMaxWait(ctx, d.cfg.MaxWait); err != nil {
-		d.breaker.settle(permit, neutral, 0)
+		d.breaker.settle(permit, Neutral, 0)
 		if errors.Is(err, bulkhead.ErrFull) {
 			d.meter.refused(ctx, refusedFull)
 			return admission{}, errFull(d.name)
@@ -87,7 +87,7 @@ func (d *Dependency) admit(ctx context.Context) (admission, error) {
 }
 
 // settle ends what admit began.
-func (d *Dependency) settle(a admission, h health) time.Duration {
+func (d *Dependency) settle(a admission, h Health) time.Duration {
 	took := time.Since(a.began)
 	d.release()
 	d.breaker.settle(a.permit, h, took)

@@ -43,7 +43,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		response, o := t.once(&c, request)
 		settled := o.err == nil && !o.retry && !o.final
 		if settled || !c.again(ctx, o) {
-			c.meter.done(c.attempts, o.err == nil && o.health != failing)
+			c.meter.done(c.attempts, o.err == nil && o.health != Failing)
 			c.chain.note(c.attempts, !settled)
 			return response, o.err
 		}
@@ -82,7 +82,7 @@ func (t *transport) once(c *call, request *http.Request) (*http.Response, outcom
 	counted := false
 	defer func() {
 		if !counted {
-			c.breaker.settle(admitted.permit, neutral, 0)
+			c.breaker.settle(admitted.permit, Neutral, 0)
 		}
 	}()
 	response, err := t.next.RoundTrip(request.WithContext(ctx))
@@ -94,7 +94,7 @@ func (t *transport) once(c *call, request *http.Request) (*http.Response, outcom
 		cancel()
 		return nil, o
 	}
-	if o.health == healthy {
+	if o.health == Healthy {
 		t.method.latency.observe(took)
 	}
 	answered = true
@@ -117,7 +117,7 @@ func (t *transport) judge(request *http.Request, response *http.Response, err er
 			return outcome{err: err} // the caller gave up
 		}
 		// Our own timeout is a failure like any other.
-		return outcome{err: err, health: failing, retry: caller == nil && resendable(request, neverLeft(err))}
+		return outcome{err: err, health: Failing, retry: caller == nil && resendable(request, neverLeft(err))}
 	}
 	o := outcome{health: healthOfStatus(response.StatusCode)}
 	switch response.StatusCode {
@@ -131,14 +131,14 @@ func (t *transport) judge(request *http.Request, response *http.Response, err er
 // statusOverloaded is what some providers say in place of 503.
 const statusOverloaded = 529
 
-func healthOfStatus(code int) health {
+func healthOfStatus(code int) Health {
 	switch {
 	case code == http.StatusTooManyRequests || code == statusOverloaded:
-		return neutral // it is well, and has had enough of us
+		return Neutral // it is well, and has had enough of us
 	case code >= 500 && code != http.StatusNotImplemented:
-		return failing
+		return Failing
 	default:
-		return healthy
+		return Healthy
 	}
 }
 

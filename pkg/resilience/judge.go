@@ -27,7 +27,7 @@ func (c *call) judge(caller, attempt context.Context, began time.Time, err error
 	o := outcome{err: err, health: healthOf(code)}
 	typed, ok := apierror.Typed(err)
 	if ok && leaving(typed.Reason()) {
-		o.health = neutral
+		o.health = Neutral
 	}
 	o.after, o.final = pushback(err, trailer)
 	switch code {
@@ -52,7 +52,7 @@ func (c *call) judgeTime(caller, attempt context.Context, began time.Time, err e
 	o := outcome{err: err}
 	ours := caller.Err() == nil && ranOut(attempt, caller, began)
 	if ours || c.method.patient(time.Since(began)) {
-		o.health = failing
+		o.health = Failing
 	}
 	o.retry = ours && c.method.mayRepeat(caller)
 	return o
@@ -73,14 +73,14 @@ func ranOut(attempt, caller context.Context, began time.Time) bool {
 }
 
 // healthOf says what a code says about who answered with it.
-func healthOf(code codes.Code) health {
+func healthOf(code codes.Code) Health {
 	switch code {
 	case codes.Unavailable, codes.Internal, codes.Unknown, codes.DataLoss:
-		return failing
+		return Failing
 	case codes.ResourceExhausted, codes.Canceled:
-		return neutral
+		return Neutral
 	default:
-		return healthy // it answered; the request was wrong
+		return Healthy // it answered; the request was wrong
 	}
 }
 

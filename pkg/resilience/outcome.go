@@ -2,19 +2,20 @@ package resilience
 
 import "time"
 
-// health is what one attempt says about the dependency.
-type health int
+// Health is what one attempt says about the dependency.
+type Health int
 
+// What an attempt can say.
 const (
-	neutral health = iota // nothing: the caller gave up, or the peer is leaving
-	healthy               // it works, whether or not it liked the request
-	failing
+	Neutral Health = iota // nothing: the caller gave up, or the peer is leaving
+	Healthy               // it works, whether or not it liked the request
+	Failing
 )
 
 // outcome is how one attempt ended.
 type outcome struct {
 	err    error
-	health health
+	health Health
 	// retry says that another attempt may help and does no harm.
 	retry bool
 	// after is how long the server asked to wait; zero if it did not.

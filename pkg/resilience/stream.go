@@ -72,11 +72,11 @@ func (s *stream) attempt(caller context.Context) outcome {
 	ctx, cancel := context.WithCancel(caller)
 	a := &streamAttempt{dependency: s.Dependency, admitted: admitted, cancel: cancel}
 	// A caller that leaves reads no further: this is then the only end.
-	a.forget = context.AfterFunc(caller, func() { a.settle(neutral) })
+	a.forget = context.AfterFunc(caller, func() { a.settle(Neutral) })
 	opened := false
 	defer func() { // a panic below must not keep the permit
 		if !opened {
-			a.settle(neutral)
+			a.settle(Neutral)
 		}
 	}()
 	client, err := s.open(s.chain.outgoing(ctx, s.attempts))
@@ -134,7 +134,7 @@ func (s *stream) RecvMsg(m any) error {
 			return nil
 		}
 		if errors.Is(err, io.EOF) {
-			s.current.settle(healthy)
+			s.current.settle(Healthy)
 			s.end(outcome{})
 			return err
 		}
@@ -181,7 +181,7 @@ type streamAttempt struct {
 }
 
 // settle gives back what the stream held. How long it lived says nothing.
-func (a *streamAttempt) settle(h health) {
+func (a *streamAttempt) settle(h Health) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.settled {
@@ -202,7 +202,7 @@ func (a *streamAttempt) prove() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.settled && a.admitted.permit.probe {
-		a.dependency.breaker.settle(a.admitted.permit, healthy, 0)
+		a.dependency.breaker.settle(a.admitted.permit, Healthy, 0)
 		a.admitted.permit.counts = false
 	}
 }

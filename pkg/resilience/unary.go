@@ -33,7 +33,7 @@ func (d *Dependency) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 			if hedge {
 				hedged, _ = into.(proto.Message)
 			}
-			return outcome{health: healthy}
+			return outcome{health: Healthy}
 		}
 		err := c.run(ctx)
 		if err == nil && hedged != nil {
