@@ -25,6 +25,17 @@ type Definition struct {
 	// Config are the service's own Config structs, by value: what is read from
 	// the environment and provided to Module.
 	Config []any
+	// Defaults are this service's defaults of variables that have others for most,
+	// such as HOLDFAST_DRAIN_CAP of one whose calls take minutes. What the
+	// environment says wins. A variable that the service does not read is an error
+	// at start-up.
+	Defaults map[string]string
+	// LongCalls says that calls may last longer than HOLDFAST_MAX_CONN_AGE_GRACE. A
+	// gRPC connection of age is asked to make way all the same, but what is under
+	// way on it goes on until it ends: it is neither told to end nor cut off. That
+	// takes calls that end by themselves; a watch, which does not, would stay on
+	// one replica for ever.
+	LongCalls bool
 }
 
 // API is one gRPC service and its form in HTTP.

@@ -21,7 +21,7 @@ import (
 func TestAnOperatorReconcilesAndReadsTheReport(t *testing.T) {
 	t.Parallel()
 	cfg := ReconcileConfig{Settling: 20 * time.Millisecond}
-	w := startWhole(t, map[string]string{"HOLDFAST_RECONCILE_SETTLING": cfg.Settling.String(), "HOLDFAST_RECONCILE_LOOKBACK": "1h"})
+	w := startWhole(t, "HOLDFAST_RECONCILE_SETTLING", cfg.Settling.String(), "HOLDFAST_RECONCILE_LOOKBACK", "1h")
 	operators := paymentsv1.NewReconciliationServiceClient(w.conn)
 	operator := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+auth.DevelopmentOperatorKey)
 

@@ -1,10 +1,8 @@
 package payments
 
 import (
-	"context"
 	"encoding/json"
 	"io"
-	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,14 +10,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency/idempotencytest"
-	"github.com/holdfast-dev/holdfast/pkg/postgres/pgtest"
-	"github.com/holdfast-dev/holdfast/pkg/service"
+	"github.com/holdfast-dev/holdfast/pkg/service/servicetest"
 	paymentsv1 "github.com/holdfast-dev/holdfast/proto/holdfast/payments/v1"
 	"github.com/holdfast-dev/holdfast/services/payments/migrations"
 )
@@ -31,52 +27,18 @@ type whole struct {
 	http string
 }
 
-func startWhole(t *testing.T, more ...map[string]string) *whole {
+func startWhole(t *testing.T, changes ...string) *whole {
 	t.Helper()
 	w := &whole{harness: harness{sandbox: startSandbox(t)}}
-	db := pgtest.New(t, migrate, "payments")
-	w.pool = db.Pool
-	environment := map[string]string{
-		"HOLDFAST_ENV":                 "development",
-		"HOLDFAST_DATABASE_URL":        db.URL,
-		"HOLDFAST_GRPC_ADDR":           "127.0.0.1:0",
-		"HOLDFAST_HTTP_ADDR":           "127.0.0.1:0",
-		"HOLDFAST_PROBE_ADDR":          "127.0.0.1:0",
-		"HOLDFAST_ADMIN_ADDR":          "127.0.0.1:0",
-		"HOLDFAST_LAME_DUCK":           "0s",
-		"HOLDFAST_DERIVATION_SECRETS":  keyConfig().Secrets,
-		"HOLDFAST_SANDBOX_URL":         w.sandbox.url,
-		"HOLDFAST_PROCESSOR_TIMEOUT":   "1s",
-		"HOLDFAST_COMPLETER_INTERVAL":  "100ms",
-		"HOLDFAST_COMPLETER_MAX_PAUSE": "1s",
-	}
-	for _, m := range more {
-		maps.Copy(environment, m)
-	}
-	ready := make(chan service.Addresses, 1)
-	ended := make(chan error, 1)
-	ctx, stop := context.WithCancel(t.Context())
-	go func() {
-		ended <- service.Run(ctx, Definition, nil, io.Discard, service.WithReady(func(a service.Addresses) { ready <- a }),
-			service.WithLogs(t.Output()), service.WithEnvironment(environment))
-	}()
-	t.Cleanup(func() {
-		stop()
-		require.NoError(t, <-ended)
-	})
-	var at service.Addresses
-	select {
-	case at = <-ready:
-	case err := <-ended:
-		ended <- err
-		require.NoError(t, err, "the service did not start")
-	}
-	w.http = "http://" + at.HTTP
-	w.client = dial(t, at.GRPC, auth.DevelopmentKey)
-	var err error
-	w.conn, err = grpc.NewClient(at.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() { w.conn.Close() })
+	running := servicetest.Start(t, Definition, append([]string{
+		"HOLDFAST_DERIVATION_SECRETS", keyConfig().Secrets,
+		"HOLDFAST_SANDBOX_URL", w.sandbox.url,
+		"HOLDFAST_PROCESSOR_TIMEOUT", "1s",
+		"HOLDFAST_COMPLETER_INTERVAL", "100ms",
+		"HOLDFAST_COMPLETER_MAX_PAUSE", "1s",
+	}, changes...)...)
+	w.pool, w.http, w.conn = running.Database.Pool, running.HTTPURL, running.GRPC
+	w.client = dial(t, running.Target, auth.DevelopmentKey)
 	return w
 }
 
