@@ -17,7 +17,7 @@ const (
 
 const developmentSecret = "holdfast-development-key"
 
-var userScopes = []string{"orders.read", "orders.write", "payments.read", "payments.write"}
+var userScopes = []string{"orders.read", "orders.write", "payments.read", "payments.write", "llm.read", "llm.generate"}
 
 func developmentKeys() []StoredKey {
 	hash := hashOf(developmentSecret)
