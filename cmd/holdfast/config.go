@@ -47,7 +47,7 @@ func settingsOf(services []string) ([]setting, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, variable := range config.Describe(p.config...) {
+		for _, variable := range p.variables {
 			known := slices.IndexFunc(settings, func(s setting) bool {
 				return s.Name == variable.Name && s.Default == variable.Default
 			})

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/resources"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	"github.com/holdfast-dev/holdfast/services/orders"
@@ -27,8 +28,8 @@ import (
 type part struct {
 	// run does what the service's own binary does.
 	run func(ctx context.Context, args []string, stdout io.Writer, opts ...service.Option) error
-	// config are the structs of its configuration.
-	config []any
+	// variables are what it reads from the environment.
+	variables []config.Variable
 }
 
 // parts are the services by name.
@@ -38,7 +39,7 @@ func parts() map[string]part {
 			run: func(ctx context.Context, args []string, stdout io.Writer, opts ...service.Option) error {
 				return service.Run(ctx, definition, args, stdout, opts...)
 			},
-			config: definition.Configs(),
+			variables: definition.Variables(),
 		}
 	}
 	return map[string]part{
@@ -50,7 +51,7 @@ func parts() map[string]part {
 				defer stop()
 				return sandbox.Run(ctx, args, stdout, os.Stderr)
 			},
-			config: []any{sandbox.Config{}, resources.Config{}},
+			variables: config.Describe(sandbox.Config{}, resources.Config{}),
 		},
 	}
 }

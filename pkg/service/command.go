@@ -103,7 +103,7 @@ func runMigrate(ctx context.Context, def Definition, o options) error {
 
 func printConfig(def Definition, stdout io.Writer) error {
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	for _, v := range config.Describe(def.Configs()...) {
+	for _, v := range def.Variables() {
 		doc := v.Doc
 		if v.Secret {
 			doc += " (secret)"
@@ -122,7 +122,7 @@ func runHealth(ctx context.Context, def Definition, o options, args []string) er
 		}
 		path = "/livez"
 	}
-	cfg, err := config.Load[Config](o.environment()...)
+	cfg, err := config.Load[Config](def.environment(o.environ))
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func runHealth(ctx context.Context, def Definition, o options, args []string) er
 // runDrain asks the running service, on this machine, to drain or undrain, and
 // waits for it.
 func runDrain(ctx context.Context, def Definition, o options, method string, stdout io.Writer) error {
-	cfg, err := config.Load[Config](o.environment()...)
+	cfg, err := config.Load[Config](def.environment(o.environ))
 	if err != nil {
 		return err
 	}

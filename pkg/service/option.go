@@ -31,14 +31,6 @@ type options struct {
 	graph    []fx.Option
 }
 
-// environment is what config takes.
-func (o options) environment() []map[string]string {
-	if o.environ == nil {
-		return nil
-	}
-	return []map[string]string{o.environ}
-}
-
 // WithSabotage breaks the drain; several may be combined with |.
 func WithSabotage(s Sabotage) Option { return func(o *options) { o.sabotage = s } }
 

@@ -62,7 +62,7 @@ func readSettings(def Definition, environ map[string]string) (settings, error) {
 		s.values[reflect.TypeOf(c)] = pointer
 		pointers = append(pointers, pointer.Interface())
 	}
-	problems := []error{config.Into(pointers, options{environ: environ}.environment()...)}
+	problems := []error{def.checkDefaults(), config.Into(pointers, def.environment(environ))}
 	if def.Migrations != nil && setting[postgres.Config](s).URL == "" {
 		problems = append(problems, errors.New("HOLDFAST_DATABASE_URL is not set"))
 	}
