@@ -85,11 +85,13 @@ func (e *Events) Feed(chunk []byte, each func(Event) error) error {
 			return err
 		}
 	}
-	rest := p[start:]
-	if len(rest) > MaxEvent {
+	if len(p)-start > MaxEvent {
+		e.buf = nil
 		return ErrEventTooLong
 	}
-	e.keep(rest)
+	if start > 0 || len(e.buf) == 0 {
+		e.keep(p[start:])
+	}
 	e.pos -= start
 	e.line -= start
 	return nil

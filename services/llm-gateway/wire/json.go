@@ -338,7 +338,13 @@ func (s *scanner) str() text {
 			return text{raw: s.data[start : s.pos-1], escaped: escaped}
 		case '\\':
 			escaped = true
-			if !s.escape() {
+			i := s.pos
+			for i+1 < len(s.data) && s.data[i] == '\\' && short[s.data[i+1]] {
+				i += 2 // they come in rows: a line break and the tabs after it
+			}
+			if i > s.pos {
+				s.pos = i
+			} else if !s.escape() {
 				return text{}
 			}
 		default:
@@ -348,25 +354,19 @@ func (s *scanner) str() text {
 	}
 }
 
-// escape goes past an escape sequence.
+// escape goes past an escape of six bytes.
 func (s *scanner) escape() bool {
-	length := 2
-	if s.pos+1 < len(s.data) {
-		switch s.data[s.pos+1] {
-		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			s.pos += length
-			return true
-		case 'u':
-			length = 6
-			if s.pos+length <= len(s.data) && isHex(s.data[s.pos+2:s.pos+length]) {
-				s.pos += length
-				return true
-			}
-		}
+	const length = 6 // of \u00e9
+	if s.pos+length <= len(s.data) && s.data[s.pos+1] == 'u' && isHex(s.data[s.pos+2:s.pos+length]) {
+		s.pos += length
+		return true
 	}
 	s.fail("an escape that there is not")
 	return false
 }
+
+// short are the escapes of two bytes, by their second.
+var short = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
 
 func isHex(digits []byte) bool {
 	for _, c := range digits {
