@@ -1,9 +1,7 @@
 package drill
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -148,27 +146,9 @@ func (v *Visit) audit(ctx context.Context) (invariants.Result, error) {
 //
 // Verdict is what Wait returned; the answer to /stop waits for it.
 func (v *Visit) Control(verdict func() (*Verdict, error)) http.Handler {
-	mux := http.NewServeMux()
-	answer := func(w http.ResponseWriter, value any) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(value) // whoever asked may be gone
-	}
-	soFar := func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, v.judge(invariants.Result{}))
-	}
-	mux.HandleFunc("GET /report", soFar)
-	mux.HandleFunc("POST /phase", func(w http.ResponseWriter, r *http.Request) {
-		v.clients.phase(cmp.Or(r.URL.Query().Get("name"), "unnamed"))
-		soFar(w, r)
-	})
-	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
-		v.Stop()
-		result, err := verdict()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		answer(w, result)
-	})
-	return mux
+	return steered{
+		phase: v.clients.phase,
+		soFar: func() *Verdict { return v.judge(invariants.Result{}) },
+		stop:  v.Stop,
+	}.control(verdict)
 }
