@@ -142,8 +142,12 @@ func billed(cost int64) ledger.Outcome {
 	}
 }
 
-func failure() ledger.Outcome { return ledger.Outcome{State: ledger.Failed, Exact: true, Error: "529 overloaded"} }
-func unknown() ledger.Outcome { return ledger.Outcome{State: ledger.Unknown, Error: "connection reset"} }
+func failure() ledger.Outcome {
+	return ledger.Outcome{State: ledger.Failed, Exact: true, Error: "529 overloaded"}
+}
+func unknown() ledger.Outcome {
+	return ledger.Outcome{State: ledger.Unknown, Error: "connection reset"}
+}
 
 func answer(body string) *ledger.Stored {
 	return &ledger.Stored{Status: 200, ContentType: "application/json", Body: []byte(body)}
