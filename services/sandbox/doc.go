@@ -1,6 +1,7 @@
 // Package sandbox plays the outside world: a card processor behind a real HTTP
 // API, with a durable ledger of its own, that fails in every way a processor
-// can fail.
+// can fail; and, under /llm/ of the same port, providers of language models with
+// an invoice of theirs, which are package llm.
 //
 // Because its ledger is independent of the platform's, what the platform
 // believes can be compared with what the world saw. It shares no code with the
@@ -15,6 +16,10 @@
 // shared stream of random numbers, so that the same requests meet the same
 // faults in whatever order they arrive, also after a crash.
 //
-// It holds no secrets and asks for no credentials: it belongs on a loopback
-// address or inside a test cluster, and moves no money.
+// The model providers take the same header, for faults of their own kinds, and a
+// script of their own, set with POST /llm/faults. What they take and what they
+// bill is in docs/llm-sandbox.md.
+//
+// It holds no secrets, and the keys that it asks for are made up: it belongs on
+// a loopback address or inside a test cluster, and moves no money.
 package sandbox

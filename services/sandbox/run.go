@@ -16,7 +16,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/resources"
 )
 
-const usage = `sandbox plays a card processor. Configuration comes from the environment.
+const usage = `sandbox plays a card processor and providers of language models. Configuration comes from the environment.
 
 Usage: sandbox [command]
 

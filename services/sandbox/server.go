@@ -11,16 +11,18 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/services/sandbox/llm"
 )
 
 // Config is what the sandbox is told by its environment.
 type Config struct {
-	HTTPAddr  string        `env:"HOLDFAST_HTTP_ADDR" envDefault:":8080" doc:"address of the processor's HTTP API"`
+	HTTPAddr  string        `env:"HOLDFAST_HTTP_ADDR" envDefault:":8080" doc:"address of the HTTP API: the processor's, and the model providers'"`
 	ProbeAddr string        `env:"HOLDFAST_PROBE_ADDR" envDefault:":8081" doc:"address of the probes"`
 	AdminAddr string        `env:"HOLDFAST_ADMIN_ADDR" envDefault:"127.0.0.1:8082" doc:"address of the admin port; loopback only"`
 	LameDuck  time.Duration `env:"HOLDFAST_LAME_DUCK" envDefault:"2s" doc:"how long a draining server still accepts"`
 	DrainCap  time.Duration `env:"HOLDFAST_DRAIN_CAP" envDefault:"20s" doc:"how long requests in flight may take to finish"`
-	DataDir   string        `env:"HOLDFAST_SANDBOX_DATA_DIR" envDefault:"sandbox-data" doc:"directory of the sandbox's ledger"`
+	DataDir   string        `env:"HOLDFAST_SANDBOX_DATA_DIR" envDefault:"sandbox-data" doc:"directory of the sandbox's ledger and invoice"`
 	Horizon   time.Duration `env:"HOLDFAST_SANDBOX_HORIZON" envDefault:"24h" doc:"how long the sandbox remembers an idempotency key"`
 }
 
@@ -46,19 +48,24 @@ func (c Config) Validate() error {
 
 // Server is a running sandbox: the API, the probes and the admin port.
 type Server struct {
-	cfg    Config
-	log    *slog.Logger
-	ledger *Ledger
+	cfg     Config
+	log     *slog.Logger
+	ledger  *Ledger
+	invoice *llm.Invoice
 
 	api, probe, admin    *http.Server
 	apiAt, probeAt, adAt net.Listener
 	draining             atomic.Bool
 	// hangUp ends requests that a fault holds, so that a drain need not wait
 	// for them.
-	hangUp context.CancelFunc
+	hangUp func()
 }
 
-// Start opens the ledger and the three listeners. Whatever fails is closed
+// errDraining ends held requests and streams: the cause says that it was not
+// their client who left.
+var errDraining = errors.New("the sandbox is draining")
+
+// Start opens the ledger, the invoice and the three listeners. Whatever fails is closed
 // again before the error is returned.
 func Start(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
@@ -76,6 +83,13 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err er
 	if s.ledger, err = OpenLedger(filepath.Join(cfg.DataDir, "ledger.db"), cfg.Horizon); err != nil {
 		return nil, err
 	}
+	if s.invoice, err = llm.OpenInvoice(filepath.Join(cfg.DataDir, "llm.db")); err != nil {
+		return nil, err
+	}
+	handler, err := s.routes()
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range []struct {
 		at      *net.Listener
 		purpose string
@@ -85,10 +99,10 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err er
 			return nil, fmt.Errorf("listen for the %s: %w", l.purpose, err)
 		}
 	}
-	held, hangUp := context.WithCancel(context.WithoutCancel(ctx))
-	s.hangUp = hangUp
+	held, hangUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.hangUp = func() { hangUp(errDraining) }
 	s.api = &http.Server{
-		Handler:     NewAPI(s.ledger, log).Handler(),
+		Handler:     handler,
 		BaseContext: func(net.Listener) context.Context { return held },
 		// No write timeout: a scripted timeout may hold an answer for long.
 		ReadHeaderTimeout: 5 * time.Second,
@@ -101,6 +115,18 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (_ *Server, err er
 	return s, nil
 }
 
+// routes puts the processor and the model providers on one port.
+func (s *Server) routes() (http.Handler, error) {
+	providers, err := llm.NewHandler(s.invoice, s.log)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/llm/", providers)
+	mux.Handle("/", NewAPI(s.ledger, s.log).Handler())
+	return mux, nil
+}
+
 // URL is where the API answers.
 func (s *Server) URL() string { return "http://" + s.apiAt.Addr().String() }
 
@@ -108,7 +134,7 @@ func (s *Server) URL() string { return "http://" + s.apiAt.Addr().String() }
 func (s *Server) ProbeURL() string { return "http://" + s.probeAt.Addr().String() }
 
 // Run serves until the context ends, then drains in this order: readiness off,
-// lame duck, requests in flight, the ledger, and the probes last. It returns
+// lame duck, requests in flight, the ledger and the invoice, and the probes last. It returns
 // an error if the drain had to be forced.
 func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 3)
@@ -150,6 +176,11 @@ func (s *Server) close() {
 	for _, server := range []*http.Server{s.api, s.admin} {
 		if server != nil {
 			_ = server.Close()
+		}
+	}
+	if s.invoice != nil {
+		if err := s.invoice.Close(); err != nil {
+			s.log.Error("close the invoice", "error", err)
 		}
 	}
 	if s.ledger != nil {
