@@ -2,6 +2,7 @@ package routes
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/document"
 )
@@ -13,11 +14,19 @@ type Source = document.Source[*Table]
 // Open reads the file and returns its source; Watch follows it, with the files
 // that keys come from. Checks are what a table must pass besides, such as that
 // there is a price for every target: one that fails keeps the old table too.
+// What a table leaves out is logged when it is other things than before.
 func Open(file string, env func(string) string, log *slog.Logger, checks ...func(*Table) error) (*Source, error) {
+	var told []Dropped
 	load := func(name string, data []byte) (*Table, []string, error) {
 		table, err := parse(name, data, env, readSecretFile)
 		for i := 0; err == nil && i < len(checks); i++ {
 			err = checks[i](table)
+		}
+		if err == nil && !slices.Equal(table.Dropped, told) {
+			told = table.Dropped
+			for _, d := range told {
+				log.Warn("not in force", "file", name, "line", d.Line, "what", d.What, "why", d.Why)
+			}
 		}
 		return table, table.secrets, err
 	}
