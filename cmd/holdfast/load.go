@@ -2,16 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,10 +14,6 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/test/drill"
 )
-
-// loadControl is where a running load is steered: on loopback, so that whoever
-// may run a command in its container may, and nobody else.
-const loadControl = "127.0.0.1:8083"
 
 func loadCommand() *cobra.Command {
 	var (
@@ -58,7 +48,12 @@ It is what a drill runs as a Job in a cluster. While it runs:
 				ctx, cancel = context.WithTimeout(ctx, length)
 				defer cancel()
 			}
-			verdict, err := visit(ctx, target, options, retries)
+			// The load outlives ctx by the requests that are under way.
+			v, err := drill.StartVisit(context.WithoutCancel(ctx), target, options, retries)
+			if err != nil {
+				return err
+			}
+			verdict, err := beSteered(ctx, v)
 			if err != nil {
 				return err
 			}
@@ -82,6 +77,7 @@ It is what a drill runs as a Job in a cluster. While it runs:
 		flags.Lookup(name).DefValue = ""
 	}
 	command.AddCommand(
+		loadLLMCommand(),
 		steer("phase NAME", "Name what comes, in the report of the running load", http.MethodPost, "/phase"),
 		steer("report", "Print what the running load has seen so far", http.MethodGet, "/report"),
 		steer("stop", "End the running load and print its verdict", http.MethodPost, "/stop"),
@@ -94,64 +90,4 @@ func fromEnvironment(name, otherwise string) string {
 		return value
 	}
 	return otherwise
-}
-
-// visit runs a load until ctx ends or the control port is told to stop.
-func visit(ctx context.Context, target drill.Target, options drill.Options, retries int) (*drill.Verdict, error) {
-	// The load outlives ctx by the requests that are under way.
-	v, err := drill.StartVisit(context.WithoutCancel(ctx), target, options, retries)
-	if err != nil {
-		return nil, err
-	}
-	verdict := sync.OnceValues(func() (*drill.Verdict, error) { return v.Wait(ctx) })
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", loadControl)
-	if err != nil {
-		v.Stop()
-		_, _ = verdict()
-		return nil, fmt.Errorf("listening on %s: another load runs here: %w", loadControl, err)
-	}
-	server := &http.Server{Handler: v.Control(verdict), ReadHeaderTimeout: time.Second}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(listener) // ends when it is shut down
-	}()
-	result, err := verdict()
-	// Whoever asked for the verdict gets it before the process ends.
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = server.Shutdown(leaving)
-	<-served
-	return result, err
-}
-
-// steer is a command that asks the control port of a running load.
-func steer(use, short, method, path string) *cobra.Command {
-	command := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
-	if path == "/phase" {
-		command.Args = exactlyOne("phase")
-	}
-	command.RunE = func(cmd *cobra.Command, args []string) error {
-		address := "http://" + loadControl + path
-		if len(args) > 0 {
-			address += "?" + url.Values{"name": {args[0]}}.Encode()
-		}
-		request, err := http.NewRequestWithContext(cmd.Context(), method, address, http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return errors.New("no load runs here: holdfast load starts one")
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<12))
-			return fmt.Errorf("the load answered %s: %s", response.Status, text)
-		}
-		_, err = io.Copy(cmd.OutOrStdout(), response.Body)
-		return err
-	}
-	return command
 }
