@@ -1,0 +1,60 @@
+package llmgateway
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Config is what the gateway is told by its environment.
+type Config struct {
+	RoutesFile string        `env:"HOLDFAST_LLM_ROUTES_FILE" doc:"file of providers, routes, budgets and limits; empty: the one that is built in"`
+	PricesFile string        `env:"HOLDFAST_LLM_PRICES_FILE" doc:"file of prices; empty: the one that is built in"`
+	SandboxURL string        `env:"HOLDFAST_SANDBOX_URL" envDefault:"http://sandbox:8080" doc:"where the sandbox's providers answer"`
+	OpenAI     string        `env:"OPENAI_API_KEY" secret:"true" doc:"key of OpenAI; empty: the routes that are built in leave OpenAI out"`
+	Anthropic  string        `env:"ANTHROPIC_API_KEY" secret:"true" doc:"key of Anthropic; empty: the routes that are built in leave Anthropic out"`
+	Reload     time.Duration `env:"HOLDFAST_LLM_RELOAD" envDefault:"5s" doc:"how often both files are looked at"`
+	MaxBody    int64         `env:"HOLDFAST_LLM_MAX_BODY" envDefault:"16777216" doc:"the largest request in the protocols of OpenAI and Anthropic, in bytes"`
+	Lease      time.Duration `env:"HOLDFAST_LLM_LEASE" envDefault:"30s" doc:"how long after its replica was last heard of a request counts as abandoned"`
+	KeepAlive  time.Duration `env:"HOLDFAST_LLM_KEEPALIVE" envDefault:"15s" doc:"how long a stream may be silent before it is told that it lives"`
+	SettleFor  time.Duration `env:"HOLDFAST_LLM_SETTLE_FOR" envDefault:"5s" doc:"how long an answer waits for the ledger; after that it is booked in the background"`
+	KeyFor     time.Duration `env:"HOLDFAST_LLM_KEY_RETENTION" envDefault:"24h" doc:"how long an idempotency key stands for its answer"`
+	History    time.Duration `env:"HOLDFAST_LLM_HISTORY" envDefault:"2160h" doc:"how long single attempts are kept before they are added up by day"`
+}
+
+// variable is a variable of the environment as files of routes may name it. Those
+// that the gateway itself reads have their defaults.
+func (c Config) variable(name string) string {
+	switch name {
+	case "HOLDFAST_SANDBOX_URL":
+		return c.SandboxURL
+	case "OPENAI_API_KEY":
+		return c.OpenAI
+	case "ANTHROPIC_API_KEY":
+		return c.Anthropic
+	default:
+		return os.Getenv(name)
+	}
+}
+
+// Validate reports every setting that could not work.
+func (c Config) Validate() error {
+	var problems []error
+	for name, d := range map[string]time.Duration{
+		"HOLDFAST_LLM_RELOAD":        c.Reload,
+		"HOLDFAST_LLM_LEASE":         c.Lease,
+		"HOLDFAST_LLM_KEEPALIVE":     c.KeepAlive,
+		"HOLDFAST_LLM_SETTLE_FOR":    c.SettleFor,
+		"HOLDFAST_LLM_KEY_RETENTION": c.KeyFor,
+		"HOLDFAST_LLM_HISTORY":       c.History,
+	} {
+		if d <= 0 {
+			problems = append(problems, fmt.Errorf("%s is %v, must be positive", name, d))
+		}
+	}
+	if c.MaxBody <= 0 {
+		problems = append(problems, fmt.Errorf("HOLDFAST_LLM_MAX_BODY is %d, must be positive", c.MaxBody))
+	}
+	return errors.Join(problems...)
+}
