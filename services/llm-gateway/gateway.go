@@ -93,8 +93,8 @@ type quota func(actual int64)
 
 // admit asks the tenant's limits.
 func (g *gateway) admit(a *ask) (quota, error) {
-	limit := a.table.LimitOf(a.tenant)
-	if limit.RequestsPerMinute == 0 && limit.TokensPerMinute == 0 {
+	limit, limited := a.table.LimitOf(a.tenant)
+	if !limited {
 		return func(int64) {}, nil
 	}
 	most := a.wire.MaxTokens
