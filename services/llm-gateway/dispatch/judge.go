@@ -58,7 +58,8 @@ func (o Options) judge(p wire.Protocol, f *fault, n int) judgement {
 		}
 	}
 	refused := f.hint.Should != nil && !*f.hint.Should
-	j.again = j.verdict != Never && j.rest != long && !refused
+	// What is too large once is so again, and is paid for again.
+	j.again = j.verdict != Never && j.rest != long && j.reason != TooLarge && !refused
 	j.pause = o.backoff(n)
 	if f.hint.Said {
 		j.pause = f.hint.After

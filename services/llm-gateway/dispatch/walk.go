@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -49,6 +50,13 @@ func (d *Dispatcher) Do(ctx context.Context, r Request) (*Answer, error) {
 	}
 	if r.Books == nil {
 		w.request.Books = nobody{}
+	}
+	if err := ctx.Err(); err != nil {
+		reason := CallerLeft
+		if errors.Is(err, context.DeadlineExceeded) {
+			reason = TotalTimeout
+		}
+		return nil, &Failure{Reason: reason, Status: statusFor(reason, nil), Cause: err}
 	}
 	var lived context.Context
 	lived, w.life = begin(ctx, w.deadline)
