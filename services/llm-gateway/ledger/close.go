@@ -100,7 +100,7 @@ func (l *Ledger) close(ctx context.Context, c closing) (bool, error) {
 	switch {
 	case c.outcome.State == Unknown:
 		sql = unknownAttempt
-		args = []any{c.id.Request, c.id.Number, c.epoch, l.firstLook, text(c.outcome.UpstreamID), text(c.outcome.Error)}
+		args = []any{pgUUID(c.id.Request), c.id.Number, c.epoch, l.firstLook, text(c.outcome.UpstreamID), text(c.outcome.Error)}
 	case l.without.epoch:
 		sql = closeUnfenced
 	}
@@ -140,8 +140,8 @@ func (l *Ledger) noteClosed(ctx context.Context, c closing, was before) {
 
 // args are the parameters of closeAttempt.
 func (c *closing) args() []any {
-	args := append([]any{c.id.Request, c.id.Number, c.epoch}, c.outcome.args()...)
-	args = append(args, c.from)
+	args := append([]any{pgUUID(c.id.Request), c.id.Number, c.epoch}, c.outcome.args()...)
+	args = append(args, string(c.from))
 	if c.answer == nil {
 		return append(args, nil, nil, nil, nil)
 	}
@@ -155,7 +155,7 @@ func (c *closing) args() []any {
 // args are the parameters of outcomeColumns.
 func (o *Outcome) args() []any {
 	return []any{
-		o.State, o.Cost, o.Usage.Input, o.Usage.CacheRead, o.Usage.CacheWrite, o.Usage.CacheWrite1h,
+		string(o.State), o.Cost, o.Usage.Input, o.Usage.CacheRead, o.Usage.CacheWrite, o.Usage.CacheWrite1h,
 		o.Usage.Output, o.Usage.Reasoning, o.Exact, text(o.UpstreamID), text(o.Finish), text(o.Error),
 	}
 }

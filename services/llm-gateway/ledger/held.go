@@ -56,7 +56,7 @@ WHERE request = $1 AND number = $2 AND epoch = $3 AND state = 'dispatched'
 RETURNING TRUE`
 	id, until := h.ID(), time.Now().Add(h.lease)
 	var renewed bool
-	_, err := h.ledger.write(ctx, query, []any{id.Request, id.Number, firstEpoch, h.lease}, &renewed)
+	_, err := h.ledger.write(ctx, query, []any{pgUUID(id.Request), id.Number, firstEpoch, h.lease}, &renewed)
 	if noRow(err) {
 		meters().fenced.Add(ctx, 1)
 		return ErrFenced

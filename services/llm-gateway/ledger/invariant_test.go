@@ -152,7 +152,7 @@ func (o *observer) watch(ctx context.Context, t *testing.T, url string) {
 	if !assert.NoError(t, err) {
 		return
 	}
-	defer conn.Close(t.Context())
+	defer func() { assert.NoError(t, conn.Close(t.Context())) }()
 	const query = `
 SELECT count(*) FILTER (WHERE b.settled + b.reserved > b.ceiling),
     count(*) FILTER (WHERE (b.settled, b.reserved) <> (
@@ -189,7 +189,7 @@ func spend(t *testing.T, url string, ledgers []*ledger.Ledger, p *provider, each
 			ledger.WithBackoff(5*time.Millisecond, 20*time.Millisecond))
 		watching.Go(func() { assert.NoError(t, r.Run(watch)) })
 		for i := range 6 {
-			c := &client{ledger: l, provider: p, lease: 100 * time.Millisecond, limit: 10_000, counts: &n}
+			c := &client{ledger: l, provider: p, lease: 60 * time.Millisecond, limit: 10_000, counts: &n}
 			of := []string{"acme", "globex"}[i%2]
 			clients.Go(func() {
 				for j := range each {
@@ -223,7 +223,7 @@ func TestSettledAndReservedAreNeverAboveTheLimit(t *testing.T) {
 		})
 	}
 	p := &provider{invoice: map[ledger.AttemptID]int64{}}
-	seen, n := spend(t, b.url, ledgers, p, 100)
+	seen, n := spend(t, b.url, ledgers, p, 60)
 	stop()
 	cutting.Wait()
 	t.Logf("%d looks; %d settled, %d refused, %d fenced, %d dropped, %d in trouble", seen.looks,
@@ -232,6 +232,7 @@ func TestSettledAndReservedAreNeverAboveTheLimit(t *testing.T) {
 	require.Zero(t, seen.over, "settled + reserved was above a limit")
 	require.Zero(t, seen.wrong, "a budget was not the sum of its attempts")
 	require.Greater(t, seen.looks, 10)
+	require.Zero(t, scalar[int](t, b, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`))
 	for what, count := range map[string]*atomic.Int64{"settled": &n.settled, "refused": &n.refused, "fenced": &n.fenced, "dropped": &n.dropped} {
 		require.Positive(t, count.Load(), "the test did not come across: "+what)
 	}

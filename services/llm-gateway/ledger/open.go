@@ -83,7 +83,7 @@ func (l *Ledger) postpone(ctx context.Context, a claimed, pause time.Duration, w
 UPDATE llm_attempts
 SET lease_until = CASE WHEN $5 THEN 'infinity' ELSE now() + $4::interval END, error = coalesce($6, error)
 WHERE request = $1 AND number = $2 AND epoch = $3 AND state = 'unknown'`
-	_, err := l.pool.Exec(ctx, query, a.ID.Request, a.ID.Number, a.epoch, pause, pause == never, text(why))
+	_, err := l.pool.Exec(ctx, query, pgUUID(a.ID.Request), a.ID.Number, a.epoch, pause, pause == never, text(why))
 	if err != nil {
 		return failed("postponing attempt "+a.ID.String(), err)
 	}
@@ -148,7 +148,7 @@ func (l *Ledger) Resolve(ctx context.Context, id AttemptID, o Outcome) error {
 	for range maxResends {
 		var state State
 		var epoch int32
-		err := l.row(ctx, query, []any{id.Request, id.Number}, &state, &epoch)
+		err := l.row(ctx, query, []any{pgUUID(id.Request), id.Number}, &state, &epoch)
 		switch {
 		case noRow(err), err == nil && state != Unknown:
 			return ErrDecided

@@ -201,7 +201,7 @@ type reservation struct {
 
 func (l *Ledger) reserve(ctx context.Context, r *Request, p *purse) (*reservation, error) {
 	args := []any{
-		r.ID, r.Tenant, r.Route, r.Protocol, r.Stream, r.Lease,
+		pgUUID(r.ID), r.Tenant, r.Route, r.Protocol, r.Stream, r.Lease,
 		r.First.Provider, r.First.Model, r.First.Key, r.First.PriceVersion, r.First.Worst,
 		p.ids, p.ceilings, p.tenants, p.names, p.periods, p.starts, p.ends,
 	}
@@ -260,7 +260,7 @@ func (l *Ledger) stillOurs(ctx context.Context, request uuid.UUID) error {
 	var state State
 	var epoch int32
 	err := l.row(ctx, `SELECT state, epoch FROM llm_attempts WHERE request = $1 AND number = 1`,
-		[]any{request}, &state, &epoch)
+		[]any{pgUUID(request)}, &state, &epoch)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("ledger: the row of request %s is gone", request)

@@ -59,7 +59,7 @@ func TestANewPeriodHasABudgetOfItsOwn(t *testing.T) {
 	tomorrow := today
 	tomorrow.Start, tomorrow.End = today.End, today.End.Add(24*time.Hour)
 	b.reserve(t, request(dollar, today))
-	b.refuse(t, request(1, today))
+	require.Error(t, b.refuse(t, request(1, today)))
 	b.reserve(t, request(dollar, tomorrow))
 }
 
@@ -120,7 +120,7 @@ func TestEachStepIsOneRoundTrip(t *testing.T) {
 		step("next", func() { require.NoError(t, held.Next(t.Context(), failure(), attempt(dollar))) })
 		step("renewing", func() { require.NoError(t, held.Renew(t.Context())) })
 		step("settling", func() { require.NoError(t, held.Settle(t.Context(), billed(1), nil)) })
-		step("refusing", func() { far.refuse(t, request(1001*dollar, own, all)) })
+		step("refusing", func() { require.Error(t, far.refuse(t, request(1001*dollar, own, all))) })
 
 		r = keyed(again(r), fmt.Sprint("a key, prepared: ", prepared))
 		step("reserving with a key", func() { held = far.reserve(t, r) })
