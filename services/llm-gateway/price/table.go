@@ -90,44 +90,22 @@ func (p parser) prices(node *yaml.Node) {
 	}
 }
 
-// price reads one price. What it does not say costs what is said of the same
-// direction: reading a cache as much as having none, thinking as much as saying.
+// price reads one price.
 func (p parser) price(node *yaml.Node) {
 	var of model
 	d := dated{line: node.Line}
-	const unsaid = -1
-	d.CacheRead, d.CacheWrite, d.CacheWrite1h, d.Reasoning = unsaid, unsaid, unsaid, unsaid
-	rate := func(name string, into *int64) func(*yaml.Node) {
-		return func(n *yaml.Node) { *into = p.rate(n, "a price's "+name) }
-	}
+	rates := newRates()
 	before := p.doc.Mistakes()
-	if !p.doc.Fields(node, "a price", map[string]document.Field{
-		"provider":       {Read: func(n *yaml.Node) { of.provider, _ = p.doc.Text(n, "a price's provider") }, Required: true},
-		"model":          {Read: func(n *yaml.Node) { of.name = p.model(n) }, Required: true},
-		"from":           {Read: func(n *yaml.Node) { d.from, _ = p.doc.Date(n, "a price's from") }, Required: true},
-		"input":          {Read: rate("input", &d.Input), Required: true},
-		"cache_read":     {Read: rate("cache_read", &d.CacheRead)},
-		"cache_write":    {Read: rate("cache_write", &d.CacheWrite)},
-		"cache_write_1h": {Read: rate("cache_write_1h", &d.CacheWrite1h)},
-		"output":         {Read: rate("output", &d.Output), Required: true},
-		"reasoning":      {Read: rate("reasoning", &d.Reasoning)},
-	}) || p.doc.Mistakes() > before {
+	fields := p.rates(&rates, "a price")
+	fields["provider"] = document.Field{Read: func(n *yaml.Node) { of.provider, _ = p.doc.Text(n, "a price's provider") }, Required: true}
+	fields["model"] = document.Field{Read: func(n *yaml.Node) { of.name = p.model(n) }, Required: true}
+	fields["from"] = document.Field{Read: func(n *yaml.Node) { d.from, _ = p.doc.Date(n, "a price's from") }, Required: true}
+	fields["long_prompt"] = document.Field{Read: func(n *yaml.Node) { d.LongPrompt = p.longPrompt(n) }}
+	p.doc.Fields(node, "a price", fields)
+	if p.doc.Mistakes() > before {
 		return
 	}
-	if (d.CacheWrite == unsaid) != (d.CacheWrite1h == unsaid) {
-		// Who charges for writing charges more for keeping longer: no default is safe.
-		p.doc.Mistakef(node.Line, "a price has one of cache_write and cache_write_1h; it must have both or neither")
-		return
-	}
-	fallBack := func(into *int64, rate int64) {
-		if *into == unsaid {
-			*into = rate
-		}
-	}
-	fallBack(&d.CacheRead, d.Input)
-	fallBack(&d.CacheWrite, d.Input)
-	fallBack(&d.CacheWrite1h, d.Input)
-	fallBack(&d.Reasoning, d.Output)
+	d.Rates = p.complete(rates, node, "a price")
 	d.Version = d.from.Format(time.DateOnly)
 	for _, other := range p.table.models[of] {
 		if other.from.Equal(d.from) {
@@ -136,6 +114,60 @@ func (p parser) price(node *yaml.Node) {
 		}
 	}
 	p.table.models[of] = append(p.table.models[of], d)
+}
+
+func (p parser) longPrompt(node *yaml.Node) LongPrompt {
+	var long LongPrompt
+	rates := newRates()
+	before := p.doc.Mistakes()
+	fields := p.rates(&rates, "a long_prompt")
+	fields["above"] = document.Field{Read: func(n *yaml.Node) {
+		long.Above, _ = p.doc.Whole(n, "a long_prompt's above", 1, 1_000_000_000)
+	}, Required: true}
+	p.doc.Fields(node, "a long_prompt", fields)
+	if p.doc.Mistakes() > before {
+		return LongPrompt{}
+	}
+	long.Rates = p.complete(rates, node, "a long_prompt")
+	return long
+}
+
+// unsaid is a rate that the file does not have.
+const unsaid = -1
+
+func newRates() Rates { return Rates{unsaid, unsaid, unsaid, unsaid, unsaid, unsaid} }
+
+func (p parser) rates(r *Rates, what string) map[string]document.Field {
+	read := func(name string, into *int64) func(*yaml.Node) {
+		return func(n *yaml.Node) { *into = p.rate(n, what+"'s "+name) }
+	}
+	return map[string]document.Field{
+		"input":          {Read: read("input", &r.Input), Required: true},
+		"cache_read":     {Read: read("cache_read", &r.CacheRead)},
+		"cache_write":    {Read: read("cache_write", &r.CacheWrite)},
+		"cache_write_1h": {Read: read("cache_write_1h", &r.CacheWrite1h)},
+		"output":         {Read: read("output", &r.Output), Required: true},
+		"reasoning":      {Read: read("reasoning", &r.Reasoning)},
+	}
+}
+
+// complete fills in what is not said: it costs what its direction costs, reading a
+// cache as much as having none and thinking as much as saying. Who charges for
+// writing charges more for keeping longer, so for that no default is safe.
+func (p parser) complete(r Rates, node *yaml.Node, what string) Rates {
+	if (r.CacheWrite == unsaid) != (r.CacheWrite1h == unsaid) {
+		p.doc.Mistakef(node.Line, "%s has one of cache_write and cache_write_1h; it must have both or neither", what)
+		return r
+	}
+	for _, rate := range []*int64{&r.CacheRead, &r.CacheWrite, &r.CacheWrite1h} {
+		if *rate == unsaid {
+			*rate = r.Input
+		}
+	}
+	if r.Reasoning == unsaid {
+		r.Reasoning = r.Output
+	}
+	return r
 }
 
 // model reads a name: exact, with -* at its end, or *.

@@ -71,7 +71,7 @@ func TestAStarIsEveryModelOfItsProviderOnly(t *testing.T) {
 	table := parse(t, dated)
 	p, ok := table.Lookup("local", "llama", day("2026-06-01"))
 	require.True(t, ok)
-	require.Equal(t, price.Price{Version: "2025-01-01", Output: 1, Reasoning: 1}, p)
+	require.Equal(t, price.Price{Version: "2025-01-01", Rates: price.Rates{Output: 1, Reasoning: 1}}, p)
 	_, ok = table.Lookup("elsewhere", "llama", day("2026-06-01"))
 	require.False(t, ok)
 }
@@ -79,10 +79,16 @@ func TestAStarIsEveryModelOfItsProviderOnly(t *testing.T) {
 func TestWhatIsNotSaidCostsWhatItsDirectionCosts(t *testing.T) {
 	p, _ := parse(t, dated).Lookup("openai", "gpt-5", day("2026-06-01"))
 	require.Empty(t, cmp.Diff(price.Price{
-		Version: "2026-01-01", Input: 1e9, CacheRead: 1e9, CacheWrite: 1e9, CacheWrite1h: 1e9, Output: 8e9, Reasoning: 8e9,
+		Version: "2026-01-01",
+		Rates:   price.Rates{Input: 1e9, CacheRead: 1e9, CacheWrite: 1e9, CacheWrite1h: 1e9, Output: 8e9, Reasoning: 8e9},
 	}, p))
 	p, _ = parse(t, dated).Lookup("openai", "gpt-5", day("2025-10-01"))
 	require.EqualValues(t, 125_000_000, p.CacheRead, "said")
+}
+
+func TestLongPromptsHaveTheSameDefaultsAmongThemselves(t *testing.T) {
+	p, _ := parse(t, `prices: [{provider: a, model: m, from: 2025-01-01, input: "1", output: "2", cache_read: "0.1", long_prompt: {above: 1000, input: "3", output: "4"}}]`).Lookup("a", "m", day("2026-01-01"))
+	require.Equal(t, price.LongPrompt{Above: 1000, Rates: price.Rates{Input: 3e9, CacheRead: 3e9, CacheWrite: 3e9, CacheWrite1h: 3e9, Output: 4e9, Reasoning: 4e9}}, p.LongPrompt)
 }
 
 func TestEveryMistakeIsToldWithItsLine(t *testing.T) {
@@ -96,6 +102,7 @@ func TestEveryMistakeIsToldWithItsLine(t *testing.T) {
   - {provider: a, model: n-20250101-*, from: 2025-08-07, input: "1", output: "1"}
   - {provider: a, model: o, from: 2025-08-07, input: "1", output: "1", cache_write: "2"}
   - {provider: a, model: p, from: 2025-08-07, input: "1", outptu: "1"}
+  - {provider: a, model: q, from: 2025-08-07, input: "1", output: "1", long_prompt: {above: 0, input: "1"}}
 extra: 1
 `))
 	require.Equal(t, []string{
@@ -108,9 +115,11 @@ extra: 1
 		`prices.yaml:7: a price's model must be a name, a name with -* for its dated versions, or *`,
 		`prices.yaml:8: a price's model must be a name, a name with -* for its dated versions, or *`,
 		`prices.yaml:9: a price has one of cache_write and cache_write_1h; it must have both or neither`,
-		`prices.yaml:10: a price may not have "outptu", but only cache_read, cache_write, cache_write_1h, from, input, model, output, provider, reasoning`,
+		`prices.yaml:10: a price may not have "outptu", but only cache_read, cache_write, cache_write_1h, from, input, long_prompt, model, output, provider, reasoning`,
 		`prices.yaml:10: a price has no "output"`,
-		`prices.yaml:11: the file may not have "extra", but only prices`,
+		`prices.yaml:11: a long_prompt's above must be 1 to 1000000000`,
+		`prices.yaml:11: a long_prompt has no "output"`,
+		`prices.yaml:12: the file may not have "extra", but only prices`,
 	}, strings.Split(err.Error(), "\n"))
 	var mistake *price.Mistake
 	require.True(t, errors.As(err, &mistake))

@@ -75,16 +75,17 @@ func (t *Table) BudgetsOf(tenant string) []Budget {
 	return found
 }
 
-// LimitOf returns a tenant's limit: its own, or else everybody's, or else none.
-func (t *Table) LimitOf(tenant string) Limit {
+// LimitOf returns a tenant's limit, its own or else everybody's, and whether it
+// has one.
+func (t *Table) LimitOf(tenant string) (Limit, bool) {
 	var found Limit
 	for _, l := range t.Limits {
 		if l.Tenant == tenant {
-			return l
+			return l, true
 		}
 		if l.Tenant == everyone {
 			found = l
 		}
 	}
-	return found
+	return found, found != Limit{}
 }

@@ -37,10 +37,14 @@ func TestATenantsOwnBudgetReplacesTheOneOfTheSameNameAndJoinsTheOthers(t *testin
 
 func TestATenantsOwnLimitReplacesEverybodys(t *testing.T) {
 	table := parse(t, allowances, keyed)
-	acme, other := table.LimitOf("acme"), table.LimitOf("other")
+	acme, ok := table.LimitOf("acme")
+	require.True(t, ok)
+	other, ok := table.LimitOf("other")
+	require.True(t, ok)
 	require.Equal(t, [2]int64{0, 1_000_000}, [2]int64{acme.RequestsPerMinute, acme.TokensPerMinute})
 	require.Equal(t, [2]int64{600, 0}, [2]int64{other.RequestsPerMinute, other.TokensPerMinute})
-	require.Zero(t, parse(t, two, keyed).LimitOf("acme"))
+	_, ok = parse(t, two, keyed).LimitOf("acme")
+	require.False(t, ok)
 }
 
 func TestPeriodsAreThoseOfUTC(t *testing.T) {

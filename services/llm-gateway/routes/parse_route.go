@@ -23,7 +23,7 @@ const (
 // other defaults.
 func builtInDefaults() Route {
 	return Route{
-		Timeouts:     Timeouts{Connect: 5 * time.Second, FirstToken: time.Minute, Idle: 30 * time.Second, Total: 10 * time.Minute},
+		Timeouts:     Timeouts{Connect: 5 * time.Second, FirstToken: time.Minute, Idle: 30 * time.Second, Total: 5 * time.Minute},
 		Attempts:     4,
 		MaxTokens:    4096,
 		MaxTokensCap: 32_768,

@@ -39,7 +39,7 @@ func TestARouteThatSaysNothingHasTheDefaults(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "chat", route.Name)
 	require.Equal(t, []string{"*"}, route.Tenants)
-	require.Equal(t, routes.Timeouts{Connect: 5 * time.Second, FirstToken: time.Minute, Idle: 30 * time.Second, Total: 10 * time.Minute}, route.Timeouts)
+	require.Equal(t, routes.Timeouts{Connect: 5 * time.Second, FirstToken: time.Minute, Idle: 30 * time.Second, Total: 5 * time.Minute}, route.Timeouts)
 	require.Equal(t, 4, route.Attempts)
 	require.EqualValues(t, 4096, route.MaxTokens)
 	require.EqualValues(t, 32768, route.MaxTokensCap)
