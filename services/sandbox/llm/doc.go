@@ -40,7 +40,8 @@
 //
 // # Tokens
 //
-// A token is up to four bytes of a word, a word being what white space
-// separates; each message costs four more, an image 85. Both the count of a
+// A token is four bytes of a word or its end, a word being what white space
+// separates, and no rune being cut; a message costs four more, an image 85, and
+// tools and their calls what their JSON does. Both the count of a
 // prompt and the length of an answer follow that rule.
 package llm

@@ -5,8 +5,8 @@ import "unicode/utf8"
 // The rule of tokens. It is nobody's tokenizer: it is simple enough to be
 // checked by hand, and the same for what goes in and for what comes out.
 const (
-	// tokenBytes is the longest token. White space belongs to the token that
-	// follows it, and is free.
+	// tokenBytes is how long a token is, and the rest of a rune that begins within.
+	// White space belongs to the token that follows it, and is free.
 	tokenBytes = 4
 	// messageTokens is what a message costs beyond its text, for its role and its
 	// ends.
