@@ -133,7 +133,7 @@ func (f *flight) exchange(ctx context.Context, request *http.Request, said wire.
 		return nil, f.denied(response)
 	}
 	answer := &Answer{
-		Protocol: f.link.Provider.Protocol, Status: response.StatusCode, Attempt: f.attempt, Header: passed(response.Header),
+		Protocol: f.link.Provider.Protocol, Status: response.StatusCode, Attempt: f.attempt, Header: f.passed(response.Header),
 	}
 	if said.Stream {
 		if broken := f.follow(ctx, answer, response, !said.IncludeUsage); broken != nil {
@@ -148,14 +148,14 @@ func (f *flight) exchange(ctx context.Context, request *http.Request, said wire.
 }
 
 // passed are the headers of an answer that its caller gets.
-func passed(h http.Header) http.Header {
+func (f *flight) passed(h http.Header) http.Header {
 	kept := make(http.Header, 2)
 	if kind := h["Content-Type"]; len(kind) > 0 {
-		kept["Content-Type"] = kind
+		kept["Content-Type"] = []string{f.hide(kind[0])}
 	}
 	for _, name := range []string{"Request-Id", "X-Request-Id"} {
 		if id := h[name]; len(id) > 0 {
-			kept["Request-Id"] = id
+			kept["Request-Id"] = []string{f.hide(id[0])}
 			break
 		}
 	}
@@ -164,6 +164,9 @@ func passed(h http.Header) http.Header {
 
 // fail notes what the books need of a fault.
 func (f *flight) fail(broken *fault, o Outcome) *fault {
+	if broken.err != nil {
+		broken.err = f.clean(broken.err)
+	}
 	o.Error = broken.text()
 	if broken.provider != nil && o.UpstreamID == "" {
 		o.UpstreamID = broken.provider.RequestID
@@ -193,7 +196,7 @@ func (f *flight) unanswered(ctx context.Context, err error) *fault {
 	case strings.Contains(err.Error(), "response headers exceeded"): // net/http has no type for it
 		reason = TooLarge
 	}
-	return f.fail(&fault{reason: endedBy(ctx, reason), err: f.clean(err)}, Outcome{State: f.state()})
+	return f.fail(&fault{reason: endedBy(ctx, reason), err: err}, Outcome{State: f.state()})
 }
 
 // denied is a fault that the provider names.
@@ -213,7 +216,7 @@ func (f *flight) read(ctx context.Context, answer *Answer, response *http.Respon
 	lost := Outcome{State: Unknown, UpstreamID: first(answer.Header["Request-Id"])}
 	switch {
 	case err != nil:
-		return f.fail(&fault{reason: endedBy(ctx, Cut), err: f.clean(err)}, lost)
+		return f.fail(&fault{reason: endedBy(ctx, Cut), err: err}, lost)
 	case int64(len(body)) > most:
 		return f.fail(&fault{reason: TooLarge, err: fmt.Errorf("the answer is larger than %d bytes", most)}, lost)
 	}
@@ -226,7 +229,7 @@ func (f *flight) read(ctx context.Context, answer *Answer, response *http.Respon
 	case errors.As(err, &said):
 		return f.fail(&fault{provider: f.redacted(said)}, lost)
 	case err != nil:
-		return f.fail(&fault{reason: Garbled, err: f.clean(err)}, lost)
+		return f.fail(&fault{reason: Garbled, err: err}, lost)
 	}
 	answer.Outcome = Outcome{
 		State: Billed, Reason: OK, Usage: answer.Read.Usage, Exact: answer.Read.HasUsage || f.w.request.Opaque,

@@ -52,14 +52,14 @@ func (k *key) rest(until time.Time, why Reason) {
 
 // choose returns the key that is used least now, and of several the one that was
 // chosen longest ago; again is preferred if it is there. None: how soon the first
-// one that rests is awake, -1 if none does, and why it rests.
-func (p *provider) choose(keys []routes.Key, again *key, tired, busy []*key, now time.Time) (chosen *key, config routes.Key, rests time.Duration, why Reason) {
+// one is awake that was used too much, -1 if there is none such.
+func (p *provider) choose(keys []routes.Key, again *key, tired, busy []*key, now time.Time) (chosen *key, config routes.Key, rests time.Duration) {
 	rests = -1
 	for _, candidate := range keys {
 		k := p.key(candidate)
 		if left := k.resting(now); left > 0 {
-			if rests < 0 || left < rests {
-				rests, why = left, k.reason()
+			if k.reason() == RateLimited {
+				rests = sooner(rests, left)
 			}
 			continue
 		}
@@ -67,7 +67,7 @@ func (p *provider) choose(keys []routes.Key, again *key, tired, busy []*key, now
 			continue
 		}
 		if k == again {
-			return k, candidate, 0, ""
+			return k, candidate, -1
 		}
 		if chosen == nil || k.before(chosen) {
 			chosen, config = k, candidate
@@ -76,7 +76,7 @@ func (p *provider) choose(keys []routes.Key, again *key, tired, busy []*key, now
 	if chosen != nil {
 		chosen.used.Store(p.choices.Add(1))
 	}
-	return chosen, config, rests, why
+	return chosen, config, rests
 }
 
 func (k *key) before(other *key) bool {

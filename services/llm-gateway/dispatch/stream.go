@@ -181,7 +181,7 @@ func (s *Stream) fill() *fault {
 			s.pending = &fault{reason: Empty, err: errEmpty}
 		}
 	default:
-		s.pending = &fault{reason: s.reason(Cut), err: s.f.clean(err)}
+		s.pending = &fault{reason: s.reason(Cut), err: err}
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ func (s *Stream) take(chunk []byte) *fault {
 	case errors.Is(err, wire.ErrEventTooLong):
 		return &fault{reason: TooLarge, err: err}
 	case err != nil:
-		return &fault{reason: Garbled, err: s.f.clean(err)}
+		return &fault{reason: Garbled, err: err}
 	default:
 		return nil
 	}

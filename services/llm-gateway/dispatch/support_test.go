@@ -105,7 +105,6 @@ func whole(p wire.Protocol) string {
 func events(pieces ...string) act {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		w.WriteHeader(http.StatusOK)
 		for _, piece := range pieces {
 			fmt.Fprint(w, piece)
 			w.(http.Flusher).Flush()

@@ -51,7 +51,11 @@ func TestEveryErrorGoesTheWayOfTheTable(t *testing.T) {
 		for _, p := range r.protocols {
 			for _, stream := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%v %d %s stream=%v", p, r.status, r.code, stream), func(t *testing.T) {
-					first := newUpstream(t, status(r.status, "some_error", r.code, "Location", "/elsewhere"))
+					hint := ""
+					if r.status == 429 {
+						hint = "100" // else it is awake again at once
+					}
+					first := newUpstream(t, status(r.status, "some_error", r.code, "Location", "/elsewhere", "Retry-After", hint))
 					second := newUpstream(t, answer(p))
 					if stream {
 						second.acts[0] = events(recording(p, "second"))

@@ -168,12 +168,12 @@ func (w *walk) link(ctx context.Context, i int) (*Answer, *Failure) {
 // noted.
 func (w *walk) admit(ctx context.Context, p *provider, t *target, link *routes.Link, again *key, asked bool) (*flight, *Failure) {
 	for {
-		k, config, rests, why := p.choose(link.Keys, again, w.tired, w.busy, time.Now())
+		k, config, rests := p.choose(link.Keys, again, w.tired, w.busy, time.Now())
 		if k == nil {
 			w.comeBack = sooner(w.comeBack, rests)
 			if !asked {
 				status := statusFor(KeysResting, nil)
-				if why == RateLimited {
+				if rests >= 0 {
 					status = statusFor(RateLimited, nil)
 				}
 				w.skip(link, KeysResting, status)
