@@ -19,6 +19,9 @@ type Config struct {
 	Lease      time.Duration `env:"HOLDFAST_LLM_LEASE" envDefault:"30s" doc:"how long after its replica was last heard of a request counts as abandoned"`
 	KeepAlive  time.Duration `env:"HOLDFAST_LLM_KEEPALIVE" envDefault:"15s" doc:"how long a stream may be silent before it is told that it lives"`
 	SettleFor  time.Duration `env:"HOLDFAST_LLM_SETTLE_FOR" envDefault:"5s" doc:"how long an answer waits for the ledger; after that it is booked in the background"`
+	Reconcile  time.Duration `env:"HOLDFAST_LLM_RECONCILE_INTERVAL" envDefault:"5s" doc:"how often is looked for requests that nobody answers for"`
+	FirstLook  time.Duration `env:"HOLDFAST_LLM_FIRST_LOOK" envDefault:"10s" doc:"how long after it was lost a request is first asked about"`
+	Horizon    time.Duration `env:"HOLDFAST_LLM_HORIZON" envDefault:"1m" doc:"how long a request must have been lost before a provider is believed that never saw it"`
 	KeyFor     time.Duration `env:"HOLDFAST_LLM_KEY_RETENTION" envDefault:"24h" doc:"how long an idempotency key stands for its answer"`
 	History    time.Duration `env:"HOLDFAST_LLM_HISTORY" envDefault:"2160h" doc:"how long single attempts are kept before they are added up by day"`
 }
@@ -42,12 +45,15 @@ func (c Config) variable(name string) string {
 func (c Config) Validate() error {
 	var problems []error
 	for name, d := range map[string]time.Duration{
-		"HOLDFAST_LLM_RELOAD":        c.Reload,
-		"HOLDFAST_LLM_LEASE":         c.Lease,
-		"HOLDFAST_LLM_KEEPALIVE":     c.KeepAlive,
-		"HOLDFAST_LLM_SETTLE_FOR":    c.SettleFor,
-		"HOLDFAST_LLM_KEY_RETENTION": c.KeyFor,
-		"HOLDFAST_LLM_HISTORY":       c.History,
+		"HOLDFAST_LLM_RELOAD":             c.Reload,
+		"HOLDFAST_LLM_LEASE":              c.Lease,
+		"HOLDFAST_LLM_KEEPALIVE":          c.KeepAlive,
+		"HOLDFAST_LLM_SETTLE_FOR":         c.SettleFor,
+		"HOLDFAST_LLM_RECONCILE_INTERVAL": c.Reconcile,
+		"HOLDFAST_LLM_FIRST_LOOK":         c.FirstLook,
+		"HOLDFAST_LLM_HORIZON":            c.Horizon,
+		"HOLDFAST_LLM_KEY_RETENTION":      c.KeyFor,
+		"HOLDFAST_LLM_HISTORY":            c.History,
 	} {
 		if d <= 0 {
 			problems = append(problems, fmt.Errorf("%s is %v, must be positive", name, d))

@@ -112,7 +112,8 @@ func watch(lifecycle fx.Lifecycle, loop func(context.Context)) {
 }
 
 func newLedger(cfg Config, pool *pgxpool.Pool, log *slog.Logger) *ledger.Ledger {
-	return ledger.New(pool, ledger.WithLogger(log), ledger.WithKeyRetention(cfg.KeyFor), ledger.WithHistory(cfg.History), ledger.WithMaxAnswer(maxKept))
+	return ledger.New(pool, ledger.WithLogger(log), ledger.WithKeyRetention(cfg.KeyFor), ledger.WithHistory(cfg.History),
+		ledger.WithMaxAnswer(maxKept), ledger.WithFirstLook(cfg.FirstLook))
 }
 
 func newDispatcher(lifecycle fx.Lifecycle, gate dispatch.Gate, breakers *resilience.Registry, log *slog.Logger) (*dispatch.Dispatcher, error) {
@@ -148,11 +149,12 @@ func newAPI(g *gateway) service.API {
 	}
 }
 
-func newReconciler(books *ledger.Ledger, table *routes.Source, prices *price.Source) service.Worker {
+func newReconciler(cfg Config, books *ledger.Ledger, table *routes.Source, prices *price.Source) service.Worker {
 	l := &lookups{routes: table, prices: prices, client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errors.New("a lookup is not redirected")
 	}}}
-	return service.Worker{Name: "reconciler", Run: ledger.NewReconciler(books, l.find).Run}
+	reconciler := ledger.NewReconciler(books, l.find, ledger.WithInterval(cfg.Reconcile), ledger.WithHorizon(cfg.Horizon), ledger.WithBackoff(cfg.FirstLook, 15*time.Minute))
+	return service.Worker{Name: "reconciler", Run: reconciler.Run}
 }
 
 // newHousekeeping removes what is past its time.

@@ -67,6 +67,7 @@ budgets:
 		"HOLDFAST_LLM_ROUTES_FILE", write(t, folder, "routes.yaml", strings.ReplaceAll(routes, "{sandbox}", p.at)),
 		"HOLDFAST_LLM_PRICES_FILE", write(t, folder, "prices.yaml", prices()),
 		"HOLDFAST_SANDBOX_URL", p.at,
+		"HOLDFAST_LLM_RECONCILE_INTERVAL", "100ms", "HOLDFAST_LLM_FIRST_LOOK", "200ms", "HOLDFAST_LLM_HORIZON", "1s",
 	}, env...)
 	t.Setenv("SANDBOX_KEY", "sandbox-key")
 	t.Setenv("SANDBOX_KEY_B", "sandbox-key-b")
@@ -227,4 +228,29 @@ func (p *platform) settled() (total int64) {
 		return reserved == 0
 	}, time.Minute, 50*time.Millisecond, "something is still reserved")
 	return total
+}
+
+// forceBreakers keeps the providers' breakers closed, for tests of what comes before
+// one opens.
+func (p *platform) forceBreakers() {
+	p.t.Helper()
+	// They are there from the first request on.
+	for path, model := range map[string]string{openAI: "sandbox-small", anthropic: "sandbox-large"} {
+		require.Equal(p.t, http.StatusOK, p.ask(path, said(path, model, "be there")).status)
+	}
+	response, err := http.Get(p.gateway.AdminURL + "/breakers")
+	require.NoError(p.t, err)
+	defer response.Body.Close()
+	var known []struct{ Name string }
+	require.NoError(p.t, json.NewDecoder(response.Body).Decode(&known))
+	require.NotEmpty(p.t, known)
+	for _, breaker := range known {
+		request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPut,
+			p.gateway.AdminURL+"/breakers/"+breaker.Name, strings.NewReader(`{"mode":"forced_closed"}`))
+		require.NoError(p.t, err)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(p.t, err)
+		response.Body.Close()
+		require.Equal(p.t, http.StatusOK, response.StatusCode)
+	}
 }
