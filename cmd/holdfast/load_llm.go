@@ -51,7 +51,6 @@ It costs real money where the models are real: it is for the sandbox.`,
 	flags.StringVar(&target.GRPC, "grpc", "localhost:9090", "where llm-gateway answers gRPC")
 	flags.StringVar(&target.HTTP, "http", "localhost:8080", "where llm-gateway answers HTTP")
 	flags.StringVar(&target.Credential, "key", fromEnvironment("HOLDFAST_API_KEY", auth.DevelopmentKey), "API key (or HOLDFAST_API_KEY)")
-	flags.StringVar(&target.Model, "model", "sandbox", "the model that is asked for")
 	flags.IntVar(&options.Streams, "streams", options.Streams, "how many are open at a time, on average")
 	flags.DurationVar(&options.Shortest, "shortest", options.Shortest, "how long a generation takes at least")
 	flags.DurationVar(&options.Longest, "longest", options.Longest, "how long a generation takes at most")

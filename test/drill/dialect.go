@@ -15,7 +15,9 @@ import (
 // dialect is a protocol of a model provider, as far as one who streams needs it.
 // It shares no code with the gateway: a bug there must not be mirrored here.
 type dialect struct {
-	path         string
+	path string
+	// model is the sandbox's that speaks it.
+	model        string
 	request      func(prompt) any
 	authenticate func(h http.Header, key string)
 	// read adds an event to what was told.
@@ -30,9 +32,10 @@ type said struct {
 
 // openAI is Chat Completions: https://platform.openai.com/docs/api-reference/chat-streaming
 var openAI = dialect{
-	path: "/v1/chat/completions",
+	path:  "/v1/chat/completions",
+	model: "gpt-sandbox",
 	request: func(p prompt) any {
-		return map[string]any{"model": p.model, "stream": true, "max_tokens": p.maxTokens(), "messages": []said{{"user", p.text}}}
+		return map[string]any{"model": "gpt-sandbox", "stream": true, "max_tokens": p.maxTokens(), "messages": []said{{"user", p.text}}}
 	},
 	authenticate: func(h http.Header, key string) { h.Set("Authorization", "Bearer "+key) },
 	read: func(t *telling, _ string, data []byte) error {
@@ -65,9 +68,10 @@ var openAI = dialect{
 
 // anthropic is Messages: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 var anthropic = dialect{
-	path: "/v1/messages",
+	path:  "/v1/messages",
+	model: "claude-sandbox",
 	request: func(p prompt) any {
-		return map[string]any{"model": p.model, "stream": true, "max_tokens": p.maxTokens(), "messages": []said{{"user", p.text}}}
+		return map[string]any{"model": "claude-sandbox", "stream": true, "max_tokens": p.maxTokens(), "messages": []said{{"user", p.text}}}
 	},
 	authenticate: func(h http.Header, key string) {
 		h.Set("X-Api-Key", key)

@@ -56,35 +56,31 @@ func (p *prompter) prompt(ctx context.Context, a load.Arrival) load.Verdict {
 	random := rand.New(rand.NewPCG(p.seed, uint64(a.Number))) // reproducible on purpose
 	takes := p.shortest + rand.N(p.longest-p.shortest+1)
 	asked := prompt{
-		model: p.target.Model,
 		words: max(1, int(takes/wordEvery)),
 		// The sandbox finds both in the text. The number makes every prompt another
 		// one: an answer that was kept proves nothing.
 		text: fmt.Sprintf("Tell me story %d. [[tokens %d]] [[fault slow; delay=%s]]", random.Uint64(), max(1, int(takes/wordEvery)), wordEvery),
 	}
-	switch random.IntN(3) {
-	case 0:
-		return p.overRPC(ctx, asked)
-	case 1:
-		return p.overHTTP(ctx, openAI, asked)
-	default:
-		return p.overHTTP(ctx, anthropic, asked)
+	d := []dialect{openAI, anthropic}[random.IntN(2)]
+	if random.IntN(3) == 0 {
+		return p.overRPC(ctx, d.model, asked)
 	}
+	return p.overHTTP(ctx, d, asked)
 }
 
 // prompt is what a model is asked.
 type prompt struct {
-	model, text string
-	words       int
+	text  string
+	words int
 }
 
 // maxTokens is more than the answer has.
 func (p prompt) maxTokens() int { return p.words + 16 }
 
 // overRPC is a generation over gRPC.
-func (p *prompter) overRPC(ctx context.Context, asked prompt) load.Verdict {
+func (p *prompter) overRPC(ctx context.Context, model string, asked prompt) load.Verdict {
 	stream, err := p.rpc.Open(ctx, &llmv1.StreamGenerateRequest{Prompt: &llmv1.Prompt{
-		Model: asked.model, MaxTokens: int32(asked.maxTokens()),
+		Model: model, MaxTokens: int32(asked.maxTokens()),
 		Messages: []*llmv1.Message{{Role: llmv1.Role_ROLE_USER, Parts: []*llmv1.Part{{Kind: &llmv1.Part_Text{Text: asked.text}}}}},
 	}})
 	if err != nil {

@@ -50,7 +50,7 @@ data: {"type":"message_stop"}
 `
 )
 
-var fourWords = prompt{model: "m", text: "count", words: 4}
+var fourWords = prompt{text: "count", words: 4}
 
 // asking is a prompter of a gateway that answers with these bytes.
 func asking(t *testing.T, answer string) *prompter {
@@ -69,7 +69,7 @@ func asking(t *testing.T, answer string) *prompter {
 
 func prompterOf(t *testing.T, target PromptTarget) *prompter {
 	t.Helper()
-	target.Credential, target.Model = "key", "m"
+	target.Credential = "key"
 	p, err := newPrompter(target, PromptOptions{Streams: 1, Shortest: time.Second, Longest: time.Second})
 	require.NoError(t, err)
 	t.Cleanup(p.close)
@@ -161,7 +161,7 @@ func TestAGenerationOverGRPCIsWholeWithDoneAndOK(t *testing.T) {
 		"an error after done":   {scripted{says: []*llmv1.StreamGenerateResponse{text, done}, ends: draining}, "grpc ABORTED"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			verdict := c.gateway.serve(t).overRPC(t.Context(), fourWords)
+			verdict := c.gateway.serve(t).overRPC(t.Context(), "m", fourWords)
 			if c.kind == "" {
 				require.Nil(t, verdict.Failure)
 				return
@@ -187,7 +187,7 @@ func TestGenerationsAreOpenedAllTheTimeAndAwaited(t *testing.T) {
 	t.Cleanup(server.Close)
 	address := strings.TrimPrefix(server.URL, "http://")
 	options := PromptOptions{Streams: 40, Shortest: time.Second, Longest: time.Second}
-	p, err := StartPrompting(t.Context(), PromptTarget{HTTP: address, GRPC: address, Credential: "key", Model: "m"}, options)
+	p, err := StartPrompting(t.Context(), PromptTarget{HTTP: address, GRPC: address, Credential: "key"}, options)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return p.judge().Sent >= 20 }, 20*time.Second, 10*time.Millisecond)
 	p.Stop()

@@ -18,8 +18,6 @@ type PromptTarget struct {
 	GRPC, HTTP string
 	// Credential is an API key with the scope llm.generate.
 	Credential string
-	// Model is what is asked for.
-	Model string
 }
 
 // PromptOptions are how many generations there are.
@@ -74,8 +72,8 @@ func StartPrompting(ctx context.Context, t PromptTarget, o PromptOptions) (*Prom
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if t.GRPC == "" || t.HTTP == "" || t.Model == "" {
-		return nil, errors.New("the target needs the gRPC and the HTTP address of llm-gateway, and a model")
+	if t.GRPC == "" || t.HTTP == "" {
+		return nil, errors.New("the target needs the gRPC and the HTTP address of llm-gateway")
 	}
 	p, err := newPrompter(t, o)
 	if err != nil {
