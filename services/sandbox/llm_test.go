@@ -25,7 +25,7 @@ func TestWhatProvidersBilledSurvivesKill9(t *testing.T) {
 	require.Error(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, "POST", url+"/llm/openai/v1/chat/completions", strings.NewReader(strings.Replace(aPrompt, "{", `{"stream":true,`, 1)))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/llm/openai/v1/chat/completions", strings.NewReader(strings.Replace(aPrompt, "{", `{"stream":true,`, 1)))
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer sandbox-a")
 	r.Header.Set("Holdfast-Request-Id", "stream.1")

@@ -107,10 +107,10 @@ func callsOf(r *request, wanted directives, draw *rand.Rand, fingerprint [32]byt
 	}
 	names := wanted.calls
 	if len(names) == 0 {
-		switch {
-		case r.choice.mode == "named":
+		switch r.choice.mode {
+		case "named":
 			names = []asked{{name: r.choice.name}}
-		case r.choice.mode == "any":
+		case "any":
 			names = []asked{{name: r.tools[0].name}}
 		default:
 			for _, t := range r.tools {

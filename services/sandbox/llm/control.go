@@ -77,7 +77,7 @@ func (h *Handler) clearScript(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	c := &conversation{Handler: h, dialect: openAI{compatible: true}, w: w, r: r}
-	if !c.question(subject{operation: OperationLookup, identity: sha256.Sum256([]byte(id))}) {
+	if !c.question(r.Context(), subject{operation: OperationLookup, identity: sha256.Sum256([]byte(id))}) {
 		return
 	}
 	if row, found := h.running.find(id); found {

@@ -134,9 +134,18 @@ func (f Fault) normal() (Fault, error) {
 		name string
 		set  bool
 	}{
-		{"when", f.When != ""}, {"delay", f.Delay != 0}, {"chunks", f.Chunks != 0}, {"bytes", f.Bytes != 0}, {"end", f.End != ""},
-		{"ping", f.Ping != 0}, {"status", f.Status != 0}, {"type", f.Type != ""}, {"code", f.Code != ""},
-		{"message", f.Message != ""}, {"body", f.Body != ""}, {"header", len(f.Header) > 0},
+		{"when", f.When != ""},
+		{"delay", f.Delay != 0},
+		{"chunks", f.Chunks != 0},
+		{"bytes", f.Bytes != 0},
+		{"end", f.End != ""},
+		{"ping", f.Ping != 0},
+		{"status", f.Status != 0},
+		{"type", f.Type != ""},
+		{"code", f.Code != ""},
+		{"message", f.Message != ""},
+		{"body", f.Body != ""},
+		{"header", len(f.Header) > 0},
 	} {
 		if detail.set && !slices.Contains(takes, detail.name) {
 			return f, fmt.Errorf("fault %q takes no %s", f.Kind, detail.name)

@@ -172,7 +172,7 @@ func TestManyAtOnceAreAllOnTheInvoice(t *testing.T) {
 func TestAClockThatIsSetBackLosesNothing(t *testing.T) {
 	invoice, err := OpenInvoice(filepath.Join(t.TempDir(), "llm.db"))
 	require.NoError(t, err)
-	defer invoice.Close()
+	defer func() { require.NoError(t, invoice.Close()) }()
 	now := time.Now()
 	for i := range 20 {
 		invoice.now = func() time.Time { return now.Add(-time.Duration(i) * time.Hour) } // the writer waits for us

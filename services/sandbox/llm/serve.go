@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
@@ -16,7 +17,7 @@ func (h *Handler) serveNothing(c *conversation) {
 
 // serveModels lists what is served, or describes one of it.
 func (h *Handler) serveModels(c *conversation) {
-	if !c.question(subject{operation: OperationModels}) {
+	if !c.question(c.r.Context(), subject{operation: OperationModels}) {
 		return
 	}
 	name := c.r.PathValue("model")
@@ -47,7 +48,7 @@ func (h *Handler) serveCount(c *conversation) {
 		c.fail(noSuchModel(asked.model))
 		return
 	}
-	if !c.question(subject{operation: OperationCount, model: asked.model, ask: asked.ask, identity: asked.fingerprint()}) {
+	if !c.question(c.r.Context(), subject{operation: OperationCount, model: asked.model, ask: asked.ask, identity: asked.fingerprint()}) {
 		return
 	}
 	c.writeJSON(http.StatusOK, struct {
@@ -57,7 +58,7 @@ func (h *Handler) serveCount(c *conversation) {
 
 // question meets the faults of a request that costs nothing, and answers
 // whether it is to be answered.
-func (c *conversation) question(s subject) bool {
+func (c *conversation) question(ctx context.Context, s subject) bool {
 	s.provider, s.key = c.provider, c.key
 	s.sent = c.sends.count(c.provider, s.identity)
 	f, problem := c.faultOf(s)
@@ -65,7 +66,7 @@ func (c *conversation) question(s subject) bool {
 		c.fail(problem)
 		return false
 	}
-	return c.before(f, false)
+	return c.before(ctx, f, false)
 }
 
 func noSuchModel(name string) *Problem {
@@ -110,7 +111,7 @@ func (h *Handler) serveAnswer(c *conversation) {
 		Stream: asked.stream, State: StateRunning, CreateTime: h.now().UTC(),
 	}}
 	defer h.running.enter(l)()
-	if !c.before(fault, asked.stream) || !c.admit(asked) {
+	if !c.before(c.r.Context(), fault, asked.stream) || !c.admit(asked) {
 		return
 	}
 	g := c.generation(asked, model, fault, identity, l)
@@ -135,13 +136,13 @@ func (c *conversation) admit(asked *request) bool {
 
 // before meets a fault that strikes before anything was produced, and answers
 // whether the request goes on.
-func (c *conversation) before(f Fault, streamed bool) bool {
+func (c *conversation) before(ctx context.Context, f Fault, streamed bool) bool {
 	if f.When == After || f.Kind == FaultError && streamed {
 		return true
 	}
 	switch f.Kind {
 	case FaultStatus, FaultError, FaultDelay, FaultDrop, FaultTimeout:
-		if !wait(c.r.Context(), f.wait()) {
+		if !wait(ctx, f.wait()) {
 			hangUp(c.w, EndFIN) // an empty answer would be one
 		}
 	default:
