@@ -241,12 +241,12 @@ func (p *platform) forceBreakers() {
 	response, err := http.Get(p.gateway.AdminURL + "/breakers")
 	require.NoError(p.t, err)
 	defer response.Body.Close()
-	var known []struct{ Name string }
+	var known []struct{ Dependency string }
 	require.NoError(p.t, json.NewDecoder(response.Body).Decode(&known))
 	require.NotEmpty(p.t, known)
 	for _, breaker := range known {
 		request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPut,
-			p.gateway.AdminURL+"/breakers/"+breaker.Name, strings.NewReader(`{"mode":"forced_closed"}`))
+			p.gateway.AdminURL+"/breakers/"+breaker.Dependency, strings.NewReader(`{"mode":"forced_closed"}`))
 		require.NoError(p.t, err)
 		response, err := http.DefaultClient.Do(request)
 		require.NoError(p.t, err)
