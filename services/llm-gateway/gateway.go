@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/dispatch"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/ledger"
+	"github.com/holdfast-dev/holdfast/services/llm-gateway/limits"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/price"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/routes"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/wire"
@@ -29,7 +30,7 @@ type gateway struct {
 	prices     *price.Source
 	ledger     *ledger.Ledger
 	dispatcher *dispatch.Dispatcher
-	tenants    tenantLimits
+	tenants    *limits.Tenants
 	settler    *settler
 	log        *slog.Logger
 	meter      *meter
@@ -57,7 +58,7 @@ type exchange struct {
 	*dispatch.Answer
 	*books
 	gateway *gateway
-	quota   quota
+	quota   limits.Reservation
 	closed  bool
 }
 
@@ -73,7 +74,7 @@ func (g *gateway) send(ctx context.Context, a *ask) (*exchange, error) {
 		ID: a.id.String(), Route: a.route, Wire: a.wire, Header: a.header, Say: a.say, Books: b,
 	})
 	if err != nil {
-		quota(0)
+		quota.Correct(0)
 		b.failed(ctx, g.settler)
 		g.meter.failed(ctx, a, err)
 		return nil, err
@@ -81,33 +82,23 @@ func (g *gateway) send(ctx context.Context, a *ask) (*exchange, error) {
 	return &exchange{Answer: answer, books: b, gateway: g, quota: quota}, nil
 }
 
-// tenantLimits are how much each tenant may ask for in a minute.
-type tenantLimits interface {
-	// Reserve takes so many tokens of a tenant's limit, or says when to come back.
-	Reserve(tenant string, limit routes.Limit, tokens int64) (q quota, after time.Duration, ok bool)
-}
-
-// quota is what was taken of a limit. It is called with what a request took in the
-// end.
-type quota func(actual int64)
-
 // admit asks the tenant's limits.
-func (g *gateway) admit(a *ask) (quota, error) {
+func (g *gateway) admit(a *ask) (limits.Reservation, error) {
 	limit, limited := a.table.LimitOf(a.tenant)
 	if !limited {
-		return func(int64) {}, nil
+		return limits.Reservation{}, nil
 	}
 	most := a.wire.MaxTokens
 	if most == 0 {
 		most = a.route.MaxTokens
 	}
 	tokens := wire.EstimateTokens(a.wire.Body) + min(most, a.route.MaxTokensCap)*max(a.wire.Choices, 1)
-	q, after, ok := g.tenants.Reserve(a.tenant, limit, tokens)
+	quota, after, ok := g.tenants.Reserve(a.tenant, limit, tokens)
 	if !ok {
-		return nil, apierror.New(apierror.ReasonRateLimited,
+		return limits.Reservation{}, apierror.New(apierror.ReasonRateLimited,
 			"too many requests, or tokens, for this tenant's limit of a minute", apierror.WithRetryAfter(after))
 	}
-	return q, nil
+	return quota, nil
 }
 
 // close books what became of an answer, once. Stored is what a repeat is told; nil:
@@ -117,7 +108,7 @@ func (x *exchange) close(ctx context.Context, o dispatch.Outcome, stored *ledger
 		return
 	}
 	x.closed = true
-	x.quota(tokens(o.Usage))
+	x.quota.Correct(tokens(o.Usage))
 	x.answered(ctx, x.gateway.settler, o, stored)
 	x.gateway.meter.answered(ctx, x, o)
 }

@@ -29,8 +29,10 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/resilience"
 	"github.com/holdfast-dev/holdfast/pkg/service"
 	llmv1 "github.com/holdfast-dev/holdfast/proto/holdfast/llm/v1"
+	"github.com/holdfast-dev/holdfast/services/llm-gateway/builtin"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/dispatch"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/ledger"
+	"github.com/holdfast-dev/holdfast/services/llm-gateway/limits"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/migrations"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/price"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/routes"
@@ -53,7 +55,8 @@ var Module = fx.Module("llm-gateway",
 		openPrices,
 		openRoutes,
 		newLedger,
-		func() (tenantLimits, dispatch.Gate) { return noLimits{}, nil },
+		limits.NewTenants,
+		newGate,
 		newDispatcher,
 		newGateway,
 	),
@@ -66,6 +69,9 @@ var Module = fx.Module("llm-gateway",
 
 // openPrices reads the prices, and follows the file.
 func openPrices(lifecycle fx.Lifecycle, cfg Config, log *slog.Logger) (*price.Source, error) {
+	if cfg.PricesFile == "" {
+		return builtin.Prices(), nil
+	}
 	source, err := price.Open(cfg.PricesFile, log)
 	if err != nil {
 		return nil, fmt.Errorf("HOLDFAST_LLM_PRICES_FILE: %w", err)
@@ -82,6 +88,13 @@ func openRoutes(lifecycle fx.Lifecycle, cfg Config, prices *price.Source, log *s
 			_, ok := prices.Current().Lookup(provider, model, time.Now())
 			return ok
 		})
+	}
+	if cfg.RoutesFile == "" {
+		source, err := builtin.Routes(cfg.variable, priced)
+		if err != nil {
+			return nil, fmt.Errorf("the routes that are built in: %w", err)
+		}
+		return source, nil
 	}
 	source, err := routes.Open(cfg.RoutesFile, cfg.variable, log, priced)
 	if err != nil {
@@ -116,6 +129,9 @@ func newLedger(cfg Config, pool *pgxpool.Pool, log *slog.Logger) *ledger.Ledger 
 		ledger.WithMaxAnswer(maxKept), ledger.WithFirstLook(cfg.FirstLook))
 }
 
+// newGate is where attempts wait for the limits of a provider's key.
+func newGate() dispatch.Gate { return limits.NewKeys() }
+
 func newDispatcher(lifecycle fx.Lifecycle, gate dispatch.Gate, breakers *resilience.Registry, log *slog.Logger) (*dispatch.Dispatcher, error) {
 	d, err := dispatch.New(dispatch.Options{Log: log, Breakers: breakers, Gate: gate})
 	if err != nil {
@@ -127,7 +143,7 @@ func newDispatcher(lifecycle fx.Lifecycle, gate dispatch.Gate, breakers *resilie
 
 func newGateway(
 	lifecycle fx.Lifecycle, cfg Config, table *routes.Source, prices *price.Source, books *ledger.Ledger,
-	dispatcher *dispatch.Dispatcher, tenants tenantLimits, log *slog.Logger,
+	dispatcher *dispatch.Dispatcher, tenants *limits.Tenants, log *slog.Logger,
 ) *gateway {
 	g := &gateway{
 		cfg: cfg, routes: table, prices: prices, ledger: books, dispatcher: dispatcher, tenants: tenants, log: log, now: time.Now,
@@ -170,10 +186,4 @@ func show(h *health.Health, g *gateway) {
 	h.Show("llm_routes", func() any { return told(g.routes.Status(), g.routes.Current().Version) })
 	h.Show("llm_prices", func() any { return told(g.prices.Status(), g.prices.Current().Version) })
 	h.Show("llm_providers", func() any { return g.dispatcher.Status() })
-}
-
-type noLimits struct{}
-
-func (noLimits) Reserve(string, routes.Limit, int64) (quota, time.Duration, bool) {
-	return func(int64) {}, 0, true
 }
