@@ -19,7 +19,8 @@ func TestAProvidersErrorIsReadWhateverItsShape(t *testing.T) {
 		want   ProviderError
 	}{
 		{
-			"openai", OpenAI, 429, http.Header{"X-Request-Id": {"req_1"}},
+			"openai", OpenAI, 429,
+			http.Header{"X-Request-Id": {"req_1"}},
 			`{"error":{"message":"You exceeded your current quota.","type":"insufficient_quota","param":null,"code":"credit_balance_exhausted"}}`,
 			ProviderError{Type: "insufficient_quota", Code: "credit_balance_exhausted", Message: "You exceeded your current quota.", RequestID: "req_1"},
 		},
@@ -28,7 +29,8 @@ func TestAProvidersErrorIsReadWhateverItsShape(t *testing.T) {
 			ProviderError{Type: "invalid_request_error", Message: "Bad."},
 		},
 		{
-			"anthropic", Anthropic, 529, http.Header{"Request-Id": {"req_2"}},
+			"anthropic", Anthropic, 529,
+			http.Header{"Request-Id": {"req_2"}},
 			`{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_2"}`,
 			ProviderError{Type: "overloaded_error", Message: "Overloaded", RequestID: "req_2"},
 		},

@@ -97,6 +97,8 @@ func TestScanRefusesWhatIsNoRequest(t *testing.T) {
 	}
 	_, err := Scan(OpenAI, []byte(`{"model":"m","x":`+strings.Repeat("[", 511)+strings.Repeat("]", 511)+`}`))
 	require.NoError(t, err, "as deep as it may be")
+	_, err = Scan(OpenAI, []byte(`{"model":"m","x":[`+strings.Repeat("[],{},", 600)+`0]}`))
+	require.NoError(t, err, "wide is not deep")
 }
 
 func TestARefusalNamesThePlace(t *testing.T) {

@@ -40,7 +40,8 @@ func TestRewriteChangesWhatMustChange(t *testing.T) {
 		{"a usage that is asked for", OpenAI, `{"model":"m","stream_options":{"include_usage":true}}`, Changes{AskUsage: true}, `{"model":"m","stream_options":{"include_usage":true}}`},
 		{"a usage that is always there", Anthropic, `{"model":"m"}`, Changes{AskUsage: true}, `{"model":"m"}`},
 		{
-			"all at once", OpenAI, `{"stream_options":null,"max_tokens":300,"model":"m","stream":true}`, Changes{Model: "x", MaxTokens: 100, AskUsage: true},
+			"all at once", OpenAI, `{"stream_options":null,"max_tokens":300,"model":"m","stream":true}`,
+			Changes{Model: "x", MaxTokens: 100, AskUsage: true},
 			`{"stream_options":{"include_usage":true},"max_tokens":100,"model":"x","stream":true}`,
 		},
 	} {

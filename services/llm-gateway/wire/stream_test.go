@@ -213,6 +213,16 @@ func TestAnEndAloneIsNoAnswer(t *testing.T) {
 	require.False(t, s.Complete())
 }
 
+func TestTheEndOfOneProtocolIsNotThatOfTheOther(t *testing.T) {
+	s := NewStream(Anthropic)
+	_, err := s.See(Event{Data: []byte(`{"type":"message_start","message":{}}`)})
+	require.NoError(t, err)
+	kind, err := s.See(Event{Data: []byte(`[DONE]`)})
+	require.Error(t, err)
+	require.Equal(t, Failure, kind)
+	require.False(t, s.Complete())
+}
+
 func TestWhatFollowsTheEndIsNotHeard(t *testing.T) {
 	stream := append(recorded(t, "openai"), `data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}`+"\n\n"...)
 	s, kinds, _ := follow(t, OpenAI, stream)
