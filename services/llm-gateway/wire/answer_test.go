@@ -36,6 +36,7 @@ func TestAnAnswerIsRead(t *testing.T) {
 		{"half a usage", OpenAI, `{"usage":{"prompt_tokens":5}}`, Answer{Usage: Usage{Input: 5}}},
 		{"a usage that is no count", OpenAI, `{"usage":{"prompt_tokens":-5,"completion_tokens":1.5}}`, Answer{}},
 		{"more cached than read", OpenAI, `{"usage":{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":9}}}`, Answer{HasUsage: true, Usage: Usage{CacheRead: 9, Output: 1}}},
+		{"written to a cache, openai", OpenAI, `{"usage":{"prompt_tokens":100,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":30,"cache_write_tokens":60}}}`, Answer{HasUsage: true, Usage: Usage{Input: 10, CacheRead: 30, CacheWrite: 60, Output: 1}}},
 		{"no lifetimes of the cache", Anthropic, `{"usage":{"input_tokens":1,"output_tokens":2,"cache_creation_input_tokens":7}}`, Answer{HasUsage: true, Usage: Usage{Input: 1, CacheWrite: 7, Output: 2}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -4,7 +4,7 @@ package wire
 // Reasoning, which is a part of Output: the sum of the others is what is billed.
 type Usage struct {
 	// Input is what was read, without what came from a cache or went into one.
-	// (OpenAI's prompt_tokens includes it, and it is taken off here.)
+	// (OpenAI's prompt_tokens includes both, and they are taken off here.)
 	Input int64
 	// CacheRead came from the provider's prompt cache.
 	CacheRead int64
@@ -33,10 +33,11 @@ func (t *tally) complete() bool { return t.saidInput && t.saidOutput }
 func (t *tally) usage(p Protocol) Usage {
 	if p == OpenAI {
 		return Usage{
-			Input:     max(t.input-t.cacheRead, 0),
-			CacheRead: t.cacheRead,
-			Output:    t.output,
-			Reasoning: min(t.reasoning, t.output),
+			Input:      max(t.input-t.cacheRead-t.cacheWrite, 0),
+			CacheRead:  t.cacheRead,
+			CacheWrite: t.cacheWrite,
+			Output:     t.output,
+			Reasoning:  min(t.reasoning, t.output),
 		}
 	}
 	return Usage{
@@ -72,8 +73,11 @@ func (t *tally) readOpenAI(s *scanner) {
 			t.saidOutput = count(s, &t.output)
 		case name.is("prompt_tokens_details") && s.peek() == '{':
 			for name := range s.members {
-				if name.is("cached_tokens") {
+				switch {
+				case name.is("cached_tokens"):
 					count(s, &t.cacheRead)
+				case name.is("cache_write_tokens"): // from GPT-5.6 on
+					count(s, &t.cacheWrite)
 				}
 			}
 		case name.is("completion_tokens_details") && s.peek() == '{':
