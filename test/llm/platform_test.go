@@ -91,18 +91,18 @@ providers:
     protocol: openai
     base_url: "{sandbox}/llm/openai/v1"
     lookup_url: "{sandbox}/llm/requests/{id}"
-    keys: [{name: a, secret: "env:SANDBOX_KEY"}, {name: b, secret: "env:SANDBOX_KEY_B"}]
+    keys: [{name: a, secret: "env:SANDBOX_KEY", max_concurrent: 1000}, {name: b, secret: "env:SANDBOX_KEY_B", max_concurrent: 1000}]
   compatible:
     protocol: openai
     base_url: "{sandbox}/llm/compatible/v1"
     lookup_url: "{sandbox}/llm/requests/{id}"
     max_tokens_field: max_tokens
-    keys: [{name: a, secret: "env:SANDBOX_KEY"}]
+    keys: [{name: a, secret: "env:SANDBOX_KEY", max_concurrent: 1000}]
   anthropic:
     protocol: anthropic
     base_url: "{sandbox}/llm/anthropic"
     lookup_url: "{sandbox}/llm/requests/{id}"
-    keys: [{name: a, secret: "env:SANDBOX_KEY"}, {name: b, secret: "env:SANDBOX_KEY_B"}]
+    keys: [{name: a, secret: "env:SANDBOX_KEY", max_concurrent: 1000}, {name: b, secret: "env:SANDBOX_KEY_B", max_concurrent: 1000}]
 `
 
 // prices are those that the sandbox charges.
@@ -254,3 +254,6 @@ func (p *platform) forceBreakers() {
 		require.Equal(p.t, http.StatusOK, response.StatusCode)
 	}
 }
+
+// otherTenant is the credential of a tenant that most tests do not use.
+const otherTenant = auth.DevelopmentKeyOther
