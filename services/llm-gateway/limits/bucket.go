@@ -2,6 +2,7 @@ package limits
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -14,7 +15,19 @@ type bucket struct {
 	perMinute float64 // also what it holds; 0: no limit
 	level     float64 // at the time; below 0: a debt
 	at        time.Time
+	open      []*taken // in the order in which they were taken
 	seen      observation
+}
+
+// taken is what a request took that has not ended.
+//
+// What it did not use cannot just be put back: the bucket may have filled up since,
+// with what would have run over had less been taken. At a time the right level is
+// the least, over all times before it, of what a bucket would hold that was full
+// then; what was taken too much is missing only in those that were full before. So
+// each request keeps the least of the others.
+type taken struct {
+	level float64 // of a bucket that was full just after it was taken
 }
 
 // observation is what a provider said of a limit: so much is left, and at the reset
@@ -36,7 +49,7 @@ func newObservation(left, full int64, now, reset time.Time) *observation {
 }
 
 // slack is what is missing of a token and not missed.
-const slack = 1e-3
+const slack = 1e-6
 
 // adjust moves the bucket on to a time, and to a limit that may be another one than
 // before. A new bucket is full.
@@ -44,15 +57,20 @@ func (b *bucket) adjust(perMinute int64, now time.Time) {
 	if b.at.IsZero() {
 		b.level, b.at = float64(perMinute), now
 	}
+	flow := 0.0
 	if elapsed := now.Sub(b.at); elapsed > 0 {
-		b.level += b.perMinute * elapsed.Minutes()
+		flow = b.perMinute * elapsed.Minutes()
 		b.at = now
 	}
+	b.level += flow
 	if b.perMinute == 0 { // there was no limit, so nothing was taken
 		b.level = float64(perMinute)
 	}
 	b.perMinute = float64(perMinute)
 	b.level = min(b.level, b.perMinute)
+	for _, t := range b.open {
+		t.level = min(t.level+flow, b.perMinute)
+	}
 	if !now.Before(b.seen.reset) {
 		b.seen = observation{}
 	}
@@ -91,19 +109,32 @@ func (o observation) wait(tokens float64, now time.Time) time.Duration {
 	return min(o.reset.Sub(now), duration(short/o.flow))
 }
 
-// take takes, down to a debt.
-func (b *bucket) take(tokens float64) {
-	if b.perMinute > 0 {
-		b.level -= tokens
-	}
+// take takes, down to a debt. What it returns is to be given to correct, unless
+// what was taken is not to be corrected.
+func (b *bucket) take(tokens float64) *taken {
 	b.seen.left -= tokens
+	b.level -= tokens
+	for _, t := range b.open {
+		t.level -= tokens
+	}
+	return &taken{level: b.perMinute}
 }
 
-// give gives back to our bucket. What the provider has left it says itself.
-func (b *bucket) give(tokens float64) {
-	if b.perMinute > 0 {
-		b.level = min(b.level+tokens, b.perMinute)
+// keep has what was taken last corrected later.
+func (b *bucket) keep(t *taken) { b.open = append(b.open, t) }
+
+// correct gives back what was taken too much, or takes what was too little. It does
+// so for our bucket: what the provider has left it says itself.
+func (b *bucket) correct(t *taken, excess float64) {
+	place := slices.Index(b.open, t)
+	if place < 0 {
+		return
 	}
+	b.level = min(b.level+excess, t.level)
+	for _, before := range b.open[:place] {
+		before.level = min(before.level+excess, t.level)
+	}
+	b.open = slices.Delete(b.open, place, place+1)
 }
 
 // observe believes what the provider said.
@@ -111,7 +142,7 @@ func (b *bucket) observe(o observation) { b.seen = o }
 
 // full says whether the bucket is as good as none.
 func (b *bucket) full(now time.Time) bool {
-	return !now.Before(b.seen.reset) && b.level+b.perMinute*now.Sub(b.at).Minutes() >= b.perMinute
+	return !now.Before(b.seen.reset) && (b.perMinute == 0 || b.level+b.perMinute*now.Sub(b.at).Minutes() >= b.perMinute)
 }
 
 // duration rounds up to what a caller's timer can tell.

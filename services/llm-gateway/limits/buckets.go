@@ -63,12 +63,16 @@ func (b *buckets[K]) reserve(key K, limit rate, tokens int64) (Reservation, time
 		return Reservation{}, wait, false
 	}
 	p.requests.take(1)
-	p.tokens.take(float64(tokens))
+	taken := p.tokens.take(float64(tokens))
+	if limit.tokens == 0 {
+		return Reservation{}, 0, true // nothing to correct
+	}
+	p.tokens.keep(taken)
 	return Reservation{func(actual int64) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		p.adjust(p.rate, b.tick())
-		p.tokens.give(float64(tokens - max(actual, 0)))
+		p.tokens.correct(taken, float64(tokens-max(actual, 0)))
 	}}, 0, true
 }
 

@@ -156,6 +156,10 @@ func TestMemoryIsBoundedAndFullBucketsGoFirst(t *testing.T) {
 		tenants.Reserve(fmt.Sprint("b", i%10), limit, 0)
 	}
 	require.LessOrEqual(t, tenants.buckets.size(), 90, "those that are full make room")
+	for i := range 200 {
+		tenants.Reserve(fmt.Sprint("c", i), perMinute(0, 0), 5)
+	}
+	require.LessOrEqual(t, tenants.buckets.size(), 12, "those without a limit do too")
 }
 
 // TestNoWindowSeesMoreThanItsShare holds what is used, not what was reserved, to
@@ -198,6 +202,42 @@ func TestNoWindowSeesMoreThanItsShare(t *testing.T) {
 				require.LessOrEqual(t, float64(sum), share+0.001)
 			}
 		}
+	})
+}
+
+// TestWhenAllIsCorrectedTheBucketIsWhereActualUseWouldHavePutIt compares with a
+// bucket that knew from the beginning what would be used.
+func TestWhenAllIsCorrectedTheBucketIsWhereActualUseWouldHavePutIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := newClock()
+		knowing, learning := newTenants(10, c.now), newTenants(10, c.now)
+		limit := perMinute(0, 1000)
+		var open []func()
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			c.advance(time.Duration(rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "advance")))
+			if len(open) > 0 && rapid.Bool().Draw(t, "ends") {
+				i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
+				open[i]()
+				open = append(open[:i], open[i+1:]...)
+				continue
+			}
+			worst := rapid.Int64Range(0, 700).Draw(t, "worst")
+			r, _, ok := learning.Reserve("acme", limit, worst)
+			if !ok {
+				continue
+			}
+			actual := rapid.Int64Range(0, worst).Draw(t, "actual")
+			_, _, ok = knowing.Reserve("acme", limit, actual)
+			require.True(t, ok, "what is used is always there")
+			open = append(open, func() { r.Correct(actual) })
+		}
+		for _, end := range open {
+			end()
+		}
+		level := func(tenants *Tenants) float64 {
+			return tenants.buckets.pair("acme", rate{tokens: 1000}, c.now()).tokens.level
+		}
+		require.InDelta(t, level(knowing), level(learning), 1e-6)
 	})
 }
 
