@@ -13,7 +13,7 @@ import (
 
 func message(model, text string) anthropic.MessageNewParams {
 	return anthropic.MessageNewParams{
-		Model: anthropic.Model(model), MaxTokens: 1000,
+		Model: model, MaxTokens: 1000,
 		Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock(text))},
 	}
 }
@@ -32,7 +32,7 @@ func TestAnthropicAnswers(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, strings.Fields(answer.Content[0].Text), 20)
 		require.Equal(t, anthropic.StopReasonEndTurn, answer.StopReason)
-		require.Equal(t, "claude-sandbox", string(answer.Model))
+		require.Equal(t, "claude-sandbox", answer.Model)
 		require.Equal(t, int64(20), answer.Usage.OutputTokens)
 		require.Positive(t, answer.Usage.InputTokens)
 		require.Equal(t, int64(1), sent.n.Load())
