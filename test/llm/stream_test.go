@@ -101,6 +101,23 @@ func TestAStreamThatBreaksOffSaysSo(t *testing.T) {
 	p.settled()
 }
 
+// TestWithoutAGatewayACutStreamSaysNothing is the control: the same cuts, of the
+// provider itself.
+func TestWithoutAGatewayACutStreamSaysNothing(t *testing.T) {
+	p := start(t, "")
+	silent := 0
+	for at := int64(100); at < 400; at += 37 {
+		p.script(sandbox.Rule{Fault: sandbox.Fault{Kind: sandbox.FaultCut, Bytes: at, End: sandbox.EndClean}})
+		a := asked(t, p.at+"/llm/openai", openAI, said(openAI, "sandbox-small", "say something [[tokens 4]]", asStream),
+			"Authorization", "Bearer sandbox-key")
+		require.Equal(t, http.StatusOK, a.status)
+		if !strings.HasSuffix(a.body, protocols[0].end) && !strings.Contains(a.body, "interrupted") {
+			silent++
+		}
+	}
+	require.NotZero(t, silent, "the provider says itself that it broke off")
+}
+
 var ends = []sandbox.End{sandbox.EndFIN, sandbox.EndReset, sandbox.EndClean}
 
 func TestAClientThatLeavesEndsTheBill(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -36,8 +37,9 @@ type Running struct {
 	// Database is the service's; nil if it has none, or if the test named one.
 	Database *pgtest.Database
 
-	t    testing.TB
-	stop func() error
+	t       testing.TB
+	stop    func() error
+	stopped atomic.Bool // by the test, which was told how it went
 }
 
 // Start runs the service and returns when it is ready. It ends with the test, if
@@ -71,7 +73,7 @@ func StartWith(t testing.TB, def service.Definition, options []service.Option, e
 		return <-ended
 	})
 	t.Cleanup(func() {
-		if err := r.stop(); err != nil {
+		if err := r.stop(); err != nil && !r.stopped.Load() {
 			t.Errorf("servicetest: %s did not end well: %v", def.Name, err)
 		}
 	})
@@ -89,7 +91,10 @@ func StartWith(t testing.TB, def service.Definition, options []service.Option, e
 
 // Stop drains the service and returns how that went. It may be called again, and
 // returns the same.
-func (r *Running) Stop() error { return r.stop() }
+func (r *Running) Stop() error {
+	r.stopped.Store(true)
+	return r.stop()
+}
 
 // As returns a connection to the gRPC API that shows the credential with every
 // call, such as [auth.DevelopmentKey]. It closes with the test.
