@@ -141,7 +141,8 @@ func (anthropic) readTools(asked *anthropicRequest, r *request) *Problem {
 			return invalid("", fmt.Sprintf("tools.%d.name: field required", i))
 		}
 		r.tools = append(r.tools, tool{t.Name, t.InputSchema})
-		r.blocks = append(r.blocks, block{raw: unmarked(raw), tokens: countTokens(raw), keep: t.CacheControl.keep()})
+		part := unmarked(raw)
+		r.blocks = append(r.blocks, block{raw: part, tokens: countTokens(part), keep: t.CacheControl.keep()})
 	}
 	r.choice.mode = "auto"
 	if asked.ToolChoice == nil {

@@ -59,9 +59,6 @@ func (c *promptCache) prefixes(p Provider, key string, r *request) []prefix {
 // something.
 func (c *promptCache) automatic(p Provider, key string, r *request, now time.Time) Usage {
 	total := r.promptTokens()
-	if total < minCached {
-		return Usage{Input: total}
-	}
 	var read int64
 	prefixes := c.prefixes(p, key, r)
 	c.mu.Lock()

@@ -80,6 +80,20 @@ func TestAnthropicCachesWhatIsMarkedAndCountsItApart(t *testing.T) {
 	require.Equal(t, 400, w.call(Anthropic, paths[Anthropic], `{"model":"claude-sandbox","max_tokens":9,"messages":[{"role":"user","content":[`+strings.TrimSuffix(marks, ",")+`]}]}`).status)
 }
 
+func TestAMarkOnAToolIsNoPartOfThePrompt(t *testing.T) {
+	w := start(t)
+	ask := func(first, second string) anthropicUsage {
+		tools := `"tools":[{"name":"a"` + first + `,"description":"` + long(100) + `"},{"name":"b","description":"x"` + second + `}]`
+		return *w.anthropic("claude-sandbox", "hello", tools).Usage
+	}
+	const mark = `,"cache_control":{"type":"ephemeral"}`
+	written, moved := ask(mark, ""), ask("", mark)
+	require.Greater(t, written.CacheCreationInputTokens, int64(100))
+	require.Equal(t, written.CacheCreationInputTokens, moved.CacheReadInputTokens)
+	all := func(u anthropicUsage) int64 { return u.InputTokens + u.CacheCreationInputTokens + u.CacheReadInputTokens }
+	require.Equal(t, all(written), all(moved))
+}
+
 func TestWhatIsCachedIsForgottenWhenItsTimeIsUp(t *testing.T) {
 	c := newPromptCache()
 	r := &request{model: "m", blocks: []block{{raw: []byte("x"), tokens: 100, keep: time.Hour}}}

@@ -14,7 +14,7 @@ func example(schema json.RawMessage, draw *rand.Rand) []byte {
 	if json.Unmarshal(schema, &s) != nil {
 		s = nil
 	}
-	value := exampleOf(s, draw, 0)
+	value := exampleOf(s, draw)
 	if value == nil {
 		value = map[string]any{}
 	}
@@ -25,12 +25,9 @@ func example(schema json.RawMessage, draw *rand.Rand) []byte {
 	return data
 }
 
-// maxDepth ends schemas that go on for ever.
-const maxDepth = 16
-
-func exampleOf(schema any, draw *rand.Rand, depth int) any {
+func exampleOf(schema any, draw *rand.Rand) any {
 	s, ok := schema.(map[string]any)
-	if !ok || depth > maxDepth {
+	if !ok {
 		return nil
 	}
 	if value, ok := s["const"]; ok {
@@ -40,7 +37,7 @@ func exampleOf(schema any, draw *rand.Rand, depth int) any {
 		return values[draw.IntN(len(values))]
 	}
 	if either, ok := s["anyOf"].([]any); ok && len(either) > 0 {
-		return exampleOf(either[0], draw, depth+1)
+		return exampleOf(either[0], draw)
 	}
 	kind, ok := s["type"].(string)
 	if several, list := s["type"].([]any); list && len(several) > 0 {
@@ -59,11 +56,11 @@ func exampleOf(schema any, draw *rand.Rand, depth int) any {
 		slices.Sort(names) // draws are in an order
 		object := map[string]any{}
 		for _, name := range names {
-			object[name] = exampleOf(properties[name], draw, depth+1)
+			object[name] = exampleOf(properties[name], draw)
 		}
 		return object
 	case "array":
-		return []any{exampleOf(s["items"], draw, depth+1)}
+		return []any{exampleOf(s["items"], draw)}
 	case "integer", "number":
 		if least, ok := s["minimum"].(float64); ok {
 			return least
