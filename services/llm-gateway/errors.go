@@ -69,7 +69,7 @@ func overBudget(over *ledger.OverBudget) error {
 	}
 	message := "budget " + over.Budget + " has no room for what the request may cost"
 	if !over.ResetsAt.IsZero() {
-		options = append(options, apierror.WithMetadata("resets_at", over.ResetsAt.UTC().Format(time.RFC3339)))
+		options = append(options, apierror.WithMetadata("resets_at", over.ResetsAt.UTC().Format(time.RFC3339)), apierror.WithRetryAfter(time.Until(over.ResetsAt)))
 		message += ", until " + over.ResetsAt.UTC().Format(time.RFC3339)
 	}
 	return apierror.New(apierror.ReasonBudgetSpent, message, options...)
@@ -134,12 +134,13 @@ func problemOf(err error) wire.Problem {
 	return p
 }
 
-// permanent reports whether the same request would fail again.
+// permanent reports whether the same request would fail again. One without a
+// credential would, if an SDK sent it again by itself.
 func permanent(err error) bool {
-	switch apierror.From(err).Retry() {
-	case apierror.RetryNever, apierror.RetryNewKey:
+	e := apierror.From(err)
+	switch e.Reason() {
+	case apierror.ReasonCredentialsMissing, apierror.ReasonCredentialsInvalid:
 		return true
-	default:
-		return false
 	}
+	return e.Retry() == apierror.RetryNever || e.Retry() == apierror.RetryNewKey
 }
