@@ -90,7 +90,9 @@ func TestAMarkOnAToolIsNoPartOfThePrompt(t *testing.T) {
 	written, moved := ask(mark, ""), ask("", mark)
 	require.Greater(t, written.CacheCreationInputTokens, int64(100))
 	require.Equal(t, written.CacheCreationInputTokens, moved.CacheReadInputTokens)
-	all := func(u anthropicUsage) int64 { return u.InputTokens + u.CacheCreationInputTokens + u.CacheReadInputTokens }
+	all := func(u anthropicUsage) int64 {
+		return u.InputTokens + u.CacheCreationInputTokens + u.CacheReadInputTokens
+	}
 	require.Equal(t, all(written), all(moved))
 }
 

@@ -76,7 +76,7 @@ func (h *Handler) clearScript(w http.ResponseWriter, r *http.Request) {
 // that answer is as definitive as any.
 func (h *Handler) lookup(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
-	c := &conversation{Handler: h, dialect: openAI{compatible: true}, w: w, r: r}
+	c := &conversation{Handler: h, dialect: openAI{compatible: true}, w: w, r: r, leave: func() {}}
 	if !c.question(r.Context(), subject{operation: OperationLookup, identity: sha256.Sum256([]byte(id))}) {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -174,6 +175,33 @@ func TestAStreamIsCutAtTheByte(t *testing.T) {
 			require.NoError(t, a.err, "there was nothing to cut")
 		})
 	}
+}
+
+func TestWhatIsThoughtIsProducedBeforeTheFirstChunk(t *testing.T) {
+	for _, p := range []Provider{OpenAI, Anthropic} {
+		w := start(t)
+		w.ask(p, "sandbox-reasoning", "hello [[tokens 9]]", streamed)
+		w.ask(p, "sandbox-reasoning", "hello [[tokens 9]]", streamed, FaultHeader, "cut; chunks=2")
+		whole, cut := w.rows()[0].Usage, w.rows()[1].Usage
+		require.Equal(t, whole.Reasoning+9, whole.Output)
+		require.Equal(t, whole.Reasoning, cut.Reasoning)
+		require.Equal(t, whole.Reasoning+2, cut.Output)
+	}
+}
+
+// TestAReadTimeoutOfTheServerIsForTheRequestOnly: it is not how long an answer may
+// take.
+func TestAReadTimeoutOfTheServerIsForTheRequestOnly(t *testing.T) {
+	w := start(t)
+	short := httptest.NewUnstartedServer(w.handler)
+	short.Config.ReadTimeout = 100 * time.Millisecond
+	short.Start()
+	defer short.Close()
+	w.url = short.URL
+	a := w.ask(OpenAI, "gpt-sandbox", "hello", streamed, FaultHeader, "stall; chunks=2; delay=400ms")
+	require.NoError(t, a.err)
+	require.Contains(t, a.body, "[DONE]")
+	require.Equal(t, StateFinished, w.only().State)
 }
 
 func TestAnErrorHasItsHeadersAndItsCode(t *testing.T) {

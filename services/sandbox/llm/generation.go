@@ -40,6 +40,9 @@ func (g *generation) bill(state State) bool {
 		g.log.Error("bill a request", "error", err)
 		return false
 	}
+	if state != StateRunning {
+		g.leave()
+	}
 	return true
 }
 
@@ -51,6 +54,7 @@ func (g *generation) unbill() {
 	if err := g.invoice.strike(&g.row); err != nil {
 		g.log.Error("strike a row", "error", err)
 	}
+	g.leave()
 }
 
 // await waits for the next chunk, and answers whether it is still wanted.

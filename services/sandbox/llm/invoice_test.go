@@ -44,6 +44,7 @@ func TestARequestCanBeLookedUpByItsID(t *testing.T) {
 		status, _ = w.lookup(id)
 		require.Equal(t, 404, status, "it never cost anything")
 	}
+	require.Empty(t, decode[Page](t, w.call("", "/llm/invoice?request=failed", "").body).Rows)
 	require.NoError(t, w.handler.SetScript(Script{Rules: []Rule{{Fault: Fault{Kind: FaultStatus, Status: 503}, Operations: []Operation{OperationLookup}}}}))
 	status, _ = w.lookup("openai-0.1")
 	require.Equal(t, 503, status, "a lookup can fail, too")
@@ -111,6 +112,9 @@ func TestTheInvoiceIsReadByPages(t *testing.T) {
 		require.Empty(t, p.Totals)
 	}
 	require.Equal(t, all.Rows, walked)
+	ofAll, err := w.invoice.Totals(Selection{After: 3, Limit: 1})
+	require.NoError(t, err)
+	require.Equal(t, all.Totals, ofAll)
 	require.Len(t, page(url.Values{"request": {"req0"}}).Rows, 2)
 	require.Len(t, page(url.Values{"request": {"req2.1"}}).Rows, 1)
 	require.Len(t, page(url.Values{"since": {between.Format(time.RFC3339Nano)}}).Rows, 4)

@@ -33,6 +33,7 @@ func TestOpenAIAnswersInOnePieceAndInEventsTheSame(t *testing.T) {
 		require.Equal(t, "stop", *finish.Choices[0].FinishReason)
 		first := decode[openAIChunk](t, all[0].data)
 		require.Equal(t, "assistant", first.Choices[0].Delta.Role)
+		require.Equal(t, p == OpenAI, strings.Contains(all[0].data, `"usage":null`))
 	}
 }
 

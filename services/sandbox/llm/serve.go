@@ -110,7 +110,8 @@ func (h *Handler) serveAnswer(c *conversation) {
 		Request: c.r.Header.Get(RequestIDHeader), Provider: c.provider, Model: asked.model, Key: c.key,
 		Stream: asked.stream, State: StateRunning, CreateTime: h.now().UTC(),
 	}}
-	defer h.running.enter(l)()
+	c.leave = h.running.enter(l)
+	defer c.leave()
 	if !c.before(c.r.Context(), fault, asked.stream) || !c.admit(asked) {
 		return
 	}
@@ -152,6 +153,7 @@ func (c *conversation) before(ctx context.Context, f Fault, streamed bool) bool 
 	case FaultDelay:
 		return true
 	case FaultDrop, FaultTimeout:
+		c.leave()
 		hangUp(c.w, f.End)
 	default:
 		c.failScripted(f)
@@ -166,6 +168,7 @@ func (c *conversation) failScripted(f Fault) {
 		c.fail(p)
 		return
 	}
+	c.leave()
 	for name, values := range p.Header {
 		c.w.Header()[name] = values
 	}
