@@ -21,7 +21,7 @@ type books struct {
 	ask    *ask
 	log    *slog.Logger
 
-	held    *ledger.Held
+	held    *ledger.Held      // nil: nothing was reserved, or nothing is
 	attempt dispatch.Attempt  // the one that left last
 	price   price.Price       // its
 	ended   *dispatch.Outcome // how it ended; nil: it is under way
@@ -92,6 +92,9 @@ func fitting(rates price.Price, input, left int64) int64 {
 
 // reserve is for the first attempt, or the next one.
 func (b *books) reserve(ctx context.Context, attempt ledger.Attempt) error {
+	if !b.cfg.Ledger {
+		return nil
+	}
 	if b.held != nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -203,5 +206,8 @@ func (b *books) answered(ctx context.Context, settle *settler, o dispatch.Outcom
 func (b *books) close(ctx context.Context, settle *settler, o dispatch.Outcome, answer *ledger.Stored) {
 	out := b.outcome(o)
 	b.cost = out.Cost
+	if b.held == nil {
+		return
+	}
 	settle.write(ctx, b, func(ctx context.Context) error { return b.held.Settle(ctx, out, answer) })
 }

@@ -15,6 +15,7 @@ type Config struct {
 	OpenAI     string        `env:"OPENAI_API_KEY" secret:"true" doc:"key of OpenAI; empty: the routes that are built in leave OpenAI out"`
 	Anthropic  string        `env:"ANTHROPIC_API_KEY" secret:"true" doc:"key of Anthropic; empty: the routes that are built in leave Anthropic out"`
 	Reload     time.Duration `env:"HOLDFAST_LLM_RELOAD" envDefault:"5s" doc:"how often both files are looked at"`
+	Ledger     bool          `env:"HOLDFAST_LLM_LEDGER" envDefault:"true" doc:"book what requests cost; without it there are no budgets, no usage, and no idempotency keys"`
 	MaxBody    int64         `env:"HOLDFAST_LLM_MAX_BODY" envDefault:"16777216" doc:"the largest request in the protocols of OpenAI and Anthropic, in bytes"`
 	Lease      time.Duration `env:"HOLDFAST_LLM_LEASE" envDefault:"30s" doc:"how long after its replica was last heard of a request counts as abandoned"`
 	KeepAlive  time.Duration `env:"HOLDFAST_LLM_KEEPALIVE" envDefault:"15s" doc:"how long a stream may be silent before it is told that it lives"`

@@ -65,6 +65,9 @@ type exchange struct {
 // send gets an answer, or a stream that has begun. A [replayed] error has the answer
 // of an earlier request.
 func (g *gateway) send(ctx context.Context, a *ask) (*exchange, error) {
+	if a.key != "" && !g.cfg.Ledger {
+		return nil, apierror.New(apierror.ReasonUnsupported, "this gateway keeps no ledger, and so no answer for an idempotency key")
+	}
 	quota, err := g.admit(a)
 	if err != nil {
 		return nil, err

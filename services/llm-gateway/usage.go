@@ -17,6 +17,9 @@ const usageDays = 30
 
 // GetUsage reports what the tenant used, by day, route and model, and its budgets.
 func (a *api) GetUsage(ctx context.Context, r *llmv1.GetUsageRequest) (*llmv1.GetUsageResponse, error) {
+	if !a.cfg.Ledger {
+		return nil, apierror.New(apierror.ReasonUnsupported, "this gateway keeps no ledger, and so knows no usage")
+	}
 	until := a.now()
 	if r.GetUntil() != nil {
 		until = r.GetUntil().AsTime()
