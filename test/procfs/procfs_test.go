@@ -28,3 +28,10 @@ func TestAProcessThatIsNotThereIsAnError(t *testing.T) {
 	_, err := procfs.CPU(1 << 30)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+func TestMemoryIsCounted(t *testing.T) {
+	resident, anonymous, err := procfs.Memory(os.Getpid())
+	require.NoError(t, err)
+	require.Greater(t, anonymous, int64(1<<20))
+	require.Greater(t, resident, anonymous)
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -90,22 +89,8 @@ func (s service) usage(ctx context.Context) (usage, error) {
 	if u.cpu, err = procfs.CPU(s.pid); err != nil {
 		return usage{}, fmt.Errorf("looking at %s: %w", s.name, err)
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
-	if err != nil {
+	if u.resident, u.anonymous, err = procfs.Memory(s.pid); err != nil {
 		return usage{}, fmt.Errorf("looking at %s: %w", s.name, err)
-	}
-	for line := range strings.Lines(string(status)) {
-		var name string
-		var kilobytes int64
-		if _, err := fmt.Sscan(line, &name, &kilobytes); err != nil {
-			continue // most lines are of another kind
-		}
-		switch name {
-		case "VmRSS:":
-			u.resident = kilobytes << 10
-		case "RssAnon:":
-			u.anonymous = kilobytes << 10
-		}
 	}
 	if s.probe == "" {
 		return u, nil
