@@ -143,6 +143,8 @@ func TestAFileThatTheValueCameFromIsFollowedToo(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "key")
 	w := watch(t, "see "+other)
 	require.Equal(t, "see "+other+"=", w.Current())
+	w.look(3)
+	require.EqualValues(t, 1, w.Status().Loads, "nothing has changed")
 	w.write(other, "A")
 	w.look(2)
 	require.Equal(t, "see "+other+"=A", w.Current())

@@ -21,10 +21,9 @@ type buckets[K comparable] struct {
 	capacity int
 	now      func() time.Time
 
-	mu     sync.Mutex
-	keys   map[K]*list.Element // of *pair[K]
-	used   *list.List          // the last one used is in front
-	latest time.Time           // the clock, which does not run backwards
+	mu   sync.Mutex
+	keys map[K]*list.Element // of *pair[K]
+	used *list.List          // the last one used is in front
 }
 
 // pair is what one key has.
@@ -56,7 +55,7 @@ func (r Reservation) Correct(actual int64) {
 func (b *buckets[K]) reserve(key K, limit rate, tokens int64) (Reservation, time.Duration, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.tick()
+	now := b.now()
 	p := b.pair(key, limit, now)
 	tokens = max(tokens, 0)
 	if wait := p.wait(tokens, now); wait > 0 {
@@ -71,7 +70,7 @@ func (b *buckets[K]) reserve(key K, limit rate, tokens int64) (Reservation, time
 	return Reservation{func(actual int64) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		p.adjust(p.rate, b.tick())
+		p.adjust(p.rate, b.now())
 		p.tokens.correct(taken, float64(tokens-max(actual, 0)))
 	}}, 0, true
 }
@@ -80,7 +79,7 @@ func (b *buckets[K]) reserve(key K, limit rate, tokens int64) (Reservation, time
 func (b *buckets[K]) wait(key K, limit rate, tokens int64) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.tick()
+	now := b.now()
 	return b.pair(key, limit, now).wait(max(tokens, 0), now)
 }
 
@@ -92,7 +91,7 @@ func (p *pair[K]) wait(tokens int64, now time.Time) time.Duration {
 func (b *buckets[K]) observe(key K, limit rate, requests, tokens *observation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.pair(key, limit, b.tick())
+	p := b.pair(key, limit, b.now())
 	if requests != nil {
 		p.requests.observe(*requests)
 	}
@@ -146,12 +145,4 @@ func (p *pair[K]) full(now time.Time) bool { return p.requests.full(now) && p.to
 func (b *buckets[K]) drop(e *list.Element) {
 	delete(b.keys, e.Value.(*pair[K]).key)
 	b.used.Remove(e)
-}
-
-// tick reads the clock, under the lock.
-func (b *buckets[K]) tick() time.Time {
-	if now := b.now(); now.After(b.latest) {
-		b.latest = now
-	}
-	return b.latest
 }

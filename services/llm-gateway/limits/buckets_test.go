@@ -162,6 +162,17 @@ func TestMemoryIsBoundedAndFullBucketsGoFirst(t *testing.T) {
 	require.LessOrEqual(t, tenants.buckets.size(), 12, "those without a limit do too")
 }
 
+func TestWhoWasNotSeenForTheLongestGoesFirst(t *testing.T) {
+	c := newClock()
+	tenants := newTenants(2, c.now)
+	limit := perMinute(2, 0)
+	for _, tenant := range []string{"a", "b", "a", "b", "a", "c"} {
+		tenants.Reserve(tenant, limit, 0)
+	}
+	_, _, ok := tenants.Reserve("a", limit, 0)
+	require.False(t, ok, "a was seen just before c")
+}
+
 // TestNoWindowSeesMoreThanItsShare holds what is used, not what was reserved, to
 // the limit: in any time, a bucket and what flowed in.
 func TestNoWindowSeesMoreThanItsShare(t *testing.T) {

@@ -101,6 +101,17 @@ func TestAnAttemptThatIsRefusedHoldsNoPlace(t *testing.T) {
 	release(10)
 	_, _, err = k.Acquire(t.Context(), whole, limited, 10)
 	require.ErrorIs(t, err, ErrRateLimited)
+
+	// There was enough when it began to wait, and is not when it has its turn.
+	k = newKeys(c.now)
+	limited.MaxQueued = 1
+	release, _, err = k.Acquire(t.Context(), whole, limited, 5)
+	require.NoError(t, err)
+	refused := make(chan error)
+	go func() { _, _, err := k.Acquire(t.Context(), whole, limited, 5); refused <- err }()
+	waitsFor(t, k.queue(keyName{"p", "k"}, 1, 1), 1)
+	release(10)
+	require.ErrorIs(t, <-refused, ErrRateLimited)
 	for _, name := range []keyName{{"p", "k"}, {provider: "p"}} {
 		running, _ := k.queue(name, 1, 0).Load()
 		require.Zero(t, running, name)

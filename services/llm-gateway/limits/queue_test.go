@@ -118,6 +118,32 @@ func TestWhoGivesUpLeavesItsPlaceToTheNext(t *testing.T) {
 	})
 }
 
+// TestATurnThatComesAsItsCallerGivesUpIsTheNextOnes has both at once, again and
+// again.
+func TestATurnThatComesAsItsCallerGivesUpIsTheNextOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := NewQueue(1, 2)
+		for range 100 {
+			leave := entered(t, q)
+			ctx, cancel := context.WithCancel(t.Context())
+			var both sync.WaitGroup
+			both.Go(func() {
+				if leave, _, err := q.Enter(ctx); err == nil {
+					leave()
+				}
+			})
+			synctest.Wait()
+			both.Go(func() { entered(t, q)() })
+			synctest.Wait()
+			cancel()
+			leave() // before the one that gave up has left the queue, mostly
+			both.Wait()
+			running, waiting := q.Load()
+			require.Equal(t, [2]int{0, 0}, [2]int{running, waiting})
+		}
+	})
+}
+
 func TestLeavingTwiceIsLeavingOnce(t *testing.T) {
 	q := NewQueue(2, 0)
 	leave := entered(t, q)

@@ -92,6 +92,8 @@ func TestAPromptAboveTheLineIsBilledByTheOtherRatesAltogether(t *testing.T) {
 	require.EqualValues(t, 98*2+3+4+5+5*6+5*7, p.Cost(wire.Usage{Input: 98, CacheRead: 1, CacheWrite: 1, CacheWrite1h: 1, Output: 10, Reasoning: 5}))
 	require.EqualValues(t, 110, p.Worst(100, 10))
 	require.EqualValues(t, 101*5+10*7, p.Worst(101, 10))
+	p.LongPrompt.Rates = price.Rates{}
+	require.GreaterOrEqual(t, p.Worst(101, 10), p.Cost(wire.Usage{Input: 100, Output: 10}), "fewer tokens than were reserved may be the dearer ones")
 }
 
 // TestNoSplitOfTheSameTokensCostsMoreThanTheWorst is what makes a reservation

@@ -68,6 +68,10 @@ func TestTheFilesDefaultsAreBetweenTheRoutesAndOurs(t *testing.T) {
     models: [long]
     chain: [{provider: b, model: b-long}]
     disconnect: detach
+  - name: short
+    models: [short]
+    chain: [{provider: b, model: b-short}]
+    max_tokens_cap: 50
 defaults:
   timeouts: {idle: 7s}
   attempts: 2
@@ -85,6 +89,8 @@ defaults:
 	require.Equal(t, routes.Drain, small.Disconnect)
 	require.Equal(t, 3*time.Second, small.DrainBound)
 	require.EqualValues(t, 100, small.MaxTokens)
+	short, _ := table.Route("t", "short")
+	require.EqualValues(t, 50, short.MaxTokens, "nor is the default above the route's cap")
 	long, _ := table.Route("t", "long")
 	require.Zero(t, long.DrainBound)
 	require.Equal(t, "detach", long.Disconnect.String())
