@@ -24,6 +24,13 @@ var routes = []struct{ path, service string }{
 	{"/v1/orders", local.Orders},
 	{"/v1/products", local.Orders},
 	{"/v1/payments", local.Payments},
+	{"/v1/llm", local.LLMGateway},
+	{"/v1/chat", local.LLMGateway},
+	{"/v1/completions", local.LLMGateway},
+	{"/v1/embeddings", local.LLMGateway},
+	{"/v1/messages", local.LLMGateway},
+	{"/v1/models", local.LLMGateway},
+	{"/v1/responses", local.LLMGateway},
 	{"/openapi.json", local.Orders},
 	{"/docs", local.Orders},
 }

@@ -16,7 +16,7 @@ import (
 
 // frontOptions are the flags of front.
 type frontOptions struct {
-	addr, orders, payments string
+	addr, orders, payments, llmGateway string
 }
 
 func frontCommand() *cobra.Command {
@@ -39,6 +39,7 @@ started again waits for it. SIGTERM drains; a second signal does not wait.`,
 	flags = command.Flags()
 	flags.StringVar(&o.orders, "orders", "orders:8080", "where orders answers HTTP")
 	flags.StringVar(&o.payments, "payments", "payments:8080", "where payments answers HTTP")
+	flags.StringVar(&o.llmGateway, "llm-gateway", "llm-gateway:8080", "where the LLM gateway answers HTTP")
 	command.AddCommand(&cobra.Command{
 		Use:   "health",
 		Short: "Succeed if the front that runs on this machine answers",
@@ -56,7 +57,7 @@ func serveFront(drain, force context.Context, o frontOptions, c *console) error 
 		return fmt.Errorf("listen: %w", err)
 	}
 	server := newFrontServer(map[string]local.Addresses{
-		local.Orders: {HTTP: o.orders}, local.Payments: {HTTP: o.payments},
+		local.Orders: {HTTP: o.orders}, local.Payments: {HTTP: o.payments}, local.LLMGateway: {HTTP: o.llmGateway},
 	})
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve(listener) }() // ends when the server is shut down or closed

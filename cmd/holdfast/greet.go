@@ -14,9 +14,9 @@ import (
 func (p *platform) greet(o upOptions) {
 	c := p.console
 	c.printf("\n")
-	fact := func(name, value string) { c.printf("  %s%s\n", bold.Render(fmt.Sprintf("%-11s", name)), value) }
+	fact := func(name, value string) { c.printf("  %s%s\n", bold.Render(fmt.Sprintf("%-12s", name)), value) }
 	fact("API", p.frontURL+"   "+dim.Render("everything is linked there; /docs to browse and try"))
-	for _, name := range []string{local.Orders, local.Payments, local.Sandbox} {
+	for _, name := range []string{local.Orders, local.Payments, local.LLMGateway, local.Sandbox} {
 		at := p.addresses[name]
 		value := fmt.Sprintf("http %s  probes %s  admin %s", at.HTTP, at.Probe, at.Admin)
 		if name != local.Sandbox {
@@ -52,6 +52,10 @@ func (p *platform) pastes(holdfast string) string {
 		"\nKill a service and place another order at once: the service is back before you look:\n\n",
 		indent("kill -9 $(cat " + quote(p.data.PIDFile(local.Payments)) + ")"),
 		order("$(" + holdfast + " uuid)"),
+		"\nAsk a language model, in the protocol of OpenAI:\n\n",
+		indent(`curl -i ` + p.frontURL + `/v1/chat/completions \
+  -H 'Authorization: Bearer ` + auth.DevelopmentKey + `' -H 'Content-Type: application/json' \
+  -d '{"model":"gpt-sandbox","messages":[{"role":"user","content":"Say something."}]}'`),
 		"\nReplace every replica of a platform under load, and count what failed:\n\n",
 		indent(holdfast + " drill rolling"),
 	}, "")

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/resources"
 	"github.com/holdfast-dev/holdfast/pkg/service"
+	llmgateway "github.com/holdfast-dev/holdfast/services/llm-gateway"
 	"github.com/holdfast-dev/holdfast/services/orders"
 	"github.com/holdfast-dev/holdfast/services/payments"
 	"github.com/holdfast-dev/holdfast/services/sandbox"
@@ -43,8 +44,9 @@ func parts() map[string]part {
 		}
 	}
 	return map[string]part{
-		local.Orders:   of(orders.Definition),
-		local.Payments: of(payments.Definition),
+		local.LLMGateway: of(llmgateway.Definition),
+		local.Orders:     of(orders.Definition),
+		local.Payments:   of(payments.Definition),
 		local.Sandbox: {
 			run: func(ctx context.Context, args []string, stdout io.Writer, _ ...service.Option) error {
 				ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)

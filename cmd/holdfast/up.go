@@ -100,6 +100,7 @@ func (p *platform) start(ctx context.Context, o upOptions) (err error) {
 	environment.SandboxURL = "http://" + p.addresses[local.Sandbox].HTTP
 	environment.SandboxDir = p.data.SandboxDir()
 	environment.PaymentsTarget = "dns:///" + p.addresses[local.Payments].GRPC
+	environment.LLMTarget = "dns:///" + p.addresses[local.LLMGateway].GRPC
 	// The front port is closed before the services drain: nobody is left whom a
 	// lame duck could still serve.
 	environment.Extra = map[string]string{"HOLDFAST_LAME_DUCK": "0s"}

@@ -80,7 +80,7 @@ func (s *stage) between(name string) *pair {
 // connectDatabases returns what gives each service the URL of its database.
 func (s *stage) connectDatabases(ctx context.Context) (func(database string) string, error) {
 	urls := map[string]string{}
-	for _, service := range local.Databases {
+	for _, service := range local.Shop {
 		address, err := s.connect(ctx, withDatabase(service), s.postgres.Address)
 		if err != nil {
 			return nil, err

@@ -135,17 +135,17 @@ func (s *stage) startPostgres(ctx context.Context) (err error) {
 }
 
 func (s *stage) migrate(ctx context.Context, environment local.Environment) error {
-	if err := s.postgres.CreateDatabases(ctx, local.Databases...); err != nil {
+	if err := s.postgres.CreateDatabases(ctx, local.Shop...); err != nil {
 		return err
 	}
 	var migrations errgroup.Group
-	for _, service := range local.Databases {
+	for _, service := range local.Shop {
 		migrations.Go(func() error { return local.Migrate(service, environment.For(service, local.Addresses{})) })
 	}
 	if err := migrations.Wait(); err != nil || s.schema == "" {
 		return err
 	}
-	for _, service := range local.Databases {
+	for _, service := range local.Shop {
 		if err := s.exec(ctx, service, s.schema); err != nil {
 			return fmt.Errorf("break the schema of %s: %w", service, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,10 +37,10 @@ func start(t *testing.T) *platform {
 	}
 	databases := map[string]string{}
 	for _, name := range local.Databases {
-		databases[name] = pgtest.New(t, nil, "observability").URL
+		databases[local.DatabaseName(name)] = pgtest.New(t, nil, "observability").URL
 	}
 	environment := local.Environment{
-		DatabaseURL:       func(service string) string { return databases[service] },
+		DatabaseURL:       func(database string) string { return databases[database] },
 		DerivationSecrets: "v1:" + strings.Repeat("0f", 32),
 		SandboxURL:        "http://" + p.at[local.Sandbox].HTTP,
 		SandboxDir:        t.TempDir(),
@@ -55,7 +56,7 @@ func start(t *testing.T) *platform {
 	}
 	for _, name := range local.StartOrder {
 		variables := environment.For(name, p.at[name])
-		if _, has := databases[name]; has {
+		if slices.Contains(local.Databases, name) {
 			require.NoError(t, local.Migrate(name, variables))
 		}
 		launch(t, name, variables, p.at[name].ReadyURL())

@@ -89,8 +89,8 @@ func (p *Postgres) Resume(ctx context.Context) error {
 // Database is the connection string of one database on the server.
 func (p *Postgres) Database(name string) string { return postgres.WithDatabase(p.url, name) }
 
-// CreateDatabases makes those that are not there.
-func (p *Postgres) CreateDatabases(ctx context.Context, names ...string) error {
+// CreateDatabases makes those of the services that are not there.
+func (p *Postgres) CreateDatabases(ctx context.Context, services ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, p.Database("postgres"))
@@ -98,7 +98,8 @@ func (p *Postgres) CreateDatabases(ctx context.Context, names ...string) error {
 		return fmt.Errorf("no Postgres lets us in at %s: %s; mend HOLDFAST_DATABASE_URL, or unset it to have one started here", p.Address, reason(err))
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is pending on it
-	for _, name := range names {
+	for _, service := range services {
+		name := DatabaseName(service)
 		var exists bool
 		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&exists); err != nil {
 			return fmt.Errorf("look for the database %s: %w", name, err)

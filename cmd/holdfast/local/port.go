@@ -38,9 +38,10 @@ type ports struct {
 
 // preferred are ports that a person may remember.
 var preferred = map[string]ports{
-	Orders:   {grpc: 9091, http: 8181, probe: 8281, admin: 8381},
-	Payments: {grpc: 9092, http: 8182, probe: 8282, admin: 8382},
-	Sandbox:  {grpc: 9093, http: 8183, probe: 8283, admin: 8383},
+	Orders:     {grpc: 9091, http: 8181, probe: 8281, admin: 8381},
+	Payments:   {grpc: 9092, http: 8182, probe: 8282, admin: 8382},
+	Sandbox:    {grpc: 9093, http: 8183, probe: 8283, admin: 8383},
+	LLMGateway: {grpc: 9094, http: 8184, probe: 8284, admin: 8384},
 }
 
 // PreferredAddresses are the services' remembered ports, each replaced by the

@@ -12,17 +12,24 @@ import (
 
 // The services, by the name that `holdfast serve` takes.
 const (
-	Sandbox  = "sandbox"
-	Payments = "payments"
-	Orders   = "orders"
+	Sandbox    = "sandbox"
+	Payments   = "payments"
+	LLMGateway = "llm-gateway"
+	Orders     = "orders"
 )
 
 // StartOrder is the order in which services start: each after what it calls.
 // They stop in the opposite order.
-var StartOrder = []string{Sandbox, Payments, Orders}
+var StartOrder = []string{Sandbox, Payments, LLMGateway, Orders}
 
-// Databases are the services that have a database, which is named like them.
-var Databases = []string{Payments, Orders}
+// Databases are the services that have a database; see [DatabaseName].
+var Databases = []string{Payments, LLMGateway, Orders}
+
+// Shop are those of them that take orders and money for them.
+var Shop = []string{Payments, Orders}
+
+// DatabaseName is the name of a service's database: its own, as SQL likes it.
+func DatabaseName(service string) string { return strings.ReplaceAll(service, "-", "_") }
 
 // Addresses are where one process listens.
 type Addresses struct {
@@ -45,6 +52,8 @@ type Environment struct {
 	SandboxDir string
 	// PaymentsTarget is the gRPC target of the payments service.
 	PaymentsTarget string
+	// LLMTarget is that of the LLM gateway; empty if there is none.
+	LLMTarget string
 	// Extra variables win over all others.
 	Extra map[string]string
 }
@@ -63,9 +72,10 @@ func (e Environment) For(service string, at Addresses) []string {
 		"HOLDFAST_SANDBOX_URL":        e.SandboxURL,
 		"HOLDFAST_SANDBOX_DATA_DIR":   e.SandboxDir,
 		"HOLDFAST_PAYMENTS_TARGET":    e.PaymentsTarget,
+		"HOLDFAST_LLM_TARGET":         e.LLMTarget,
 	}
 	if slices.Contains(Databases, service) {
-		variables["HOLDFAST_DATABASE_URL"] = e.DatabaseURL(service)
+		variables["HOLDFAST_DATABASE_URL"] = e.DatabaseURL(DatabaseName(service))
 	}
 	maps.Copy(variables, e.Extra)
 	environment := os.Environ()
