@@ -15,8 +15,8 @@ type rate struct{ requests, tokens int64 }
 // others are made; when more keys than fit are in use, those go that have not been
 // used for the longest, and start full when they come back.
 //
-// One lock is held for less than a microsecond a request, which is small beside the
-// call that is decided on.
+// One lock is held for about a microsecond a request, and for ten where the same
+// key has a thousand under way: small beside the call that is decided on.
 type buckets[K comparable] struct {
 	capacity int
 	now      func() time.Time
