@@ -145,6 +145,7 @@ func billed(cost int64) ledger.Outcome {
 func failure() ledger.Outcome {
 	return ledger.Outcome{State: ledger.Failed, Exact: true, Error: "529 overloaded"}
 }
+
 func unknown() ledger.Outcome {
 	return ledger.Outcome{State: ledger.Unknown, Error: "connection reset"}
 }

@@ -11,13 +11,15 @@ import (
 // The statement that ends an attempt and reserves the next. As in reserve, it
 // looks first and asks again under locks. $17 is what it moves in each budget:
 // the next worst case, less what the ended attempt gives back, plus what that
-// did cost. What takes nothing always fits, even under a limit that was lowered.
+// did cost. What takes nothing always fits, even in a budget that is overrun. Limits
+// are those of the rows: newer requests may have brought newer ones.
 //
 // An attempt that ends unknown keeps its reservation and gets the time at which
 // it is first asked about.
 const nextAttempt = `WITH seen AS MATERIALIZED (
-    SELECT w.place, w.id, w.ceiling, w.ceiling - (SELECT b.settled + b.reserved FROM llm_budgets b WHERE b.id = w.id) AS room
-    FROM unnest($18::uuid[], $19::bigint[]) WITH ORDINALITY AS w (id, ceiling, place)
+    SELECT w.place, b.ceiling - b.settled - b.reserved AS room
+    FROM unnest($18::uuid[]) WITH ORDINALITY AS w (id, place)
+    JOIN llm_budgets b ON b.id = w.id
 ),
 short AS MATERIALIZED (
     SELECT place, room FROM seen WHERE $17::bigint > 0 AND room < $17 ORDER BY room LIMIT 1
@@ -26,7 +28,7 @@ ended AS (
     UPDATE llm_attempts
     SET ` + outcomeColumns + `,
         end_time = now(),
-        lease_until = CASE WHEN $4 = 'unknown' THEN now() + $20::interval ELSE lease_until END
+        lease_until = CASE WHEN $4 = 'unknown' THEN now() + $19::interval ELSE lease_until END
     WHERE request = $1 AND number = $2 AND epoch = $3 AND state = $16 AND NOT EXISTS (SELECT FROM short)
     RETURNING tenant, route, protocol, stream, worst, budgets, idempotency_key
 ),
@@ -35,8 +37,8 @@ begun AS (
         request, number, state, lease_until, tenant, route, protocol, stream,
         provider, model, provider_key, price_version, worst, budgets, idempotency_key
     )
-    SELECT $1, $2 + 1, 'dispatched', now() + $21::interval, e.tenant, e.route, e.protocol, e.stream,
-        $22, $23, $24, $25, $26, e.budgets, e.idempotency_key
+    SELECT $1, $2 + 1, 'dispatched', now() + $20::interval, e.tenant, e.route, e.protocol, e.stream,
+        $21, $22, $23, $24, $25, e.budgets, e.idempotency_key
     FROM ended e
     RETURNING 1
 ),
@@ -56,12 +58,11 @@ locked AS MATERIALIZED (
 ),
 moved AS (
     UPDATE llm_budgets b
-    SET reserved = b.reserved + $26 - CASE WHEN $4 = 'unknown' THEN 0 ELSE e.worst END,
+    SET reserved = b.reserved + $25 - CASE WHEN $4 = 'unknown' THEN 0 ELSE e.worst END,
         settled = b.settled + coalesce($5, 0),
-        overrun = b.overrun + CASE WHEN $4 = 'settled' THEN greatest($5 - e.worst, 0) ELSE 0 END,
-        ceiling = seen.ceiling
-    FROM locked, seen, ended e
-    WHERE b.id = locked.id AND seen.id = b.id AND ($17 <= 0 OR b.settled + b.reserved + $17 <= seen.ceiling)
+        overrun = b.overrun + CASE WHEN $4 = 'settled' THEN greatest($5 - e.worst, 0) ELSE 0 END
+    FROM locked, ended e
+    WHERE b.id = locked.id AND ($17 <= 0 OR b.settled + b.reserved + $17 <= b.ceiling)
     RETURNING 1
 )
 SELECT a.state, a.epoch, a.worst, a.provider, EXISTS (SELECT FROM begun),
@@ -100,7 +101,7 @@ func (h *Held) Next(ctx context.Context, previous Outcome, next Attempt) error {
 	if previous.State == Unknown {
 		args[4] = nil // the cost is not zero, it is not known
 	}
-	args = append(args, delta, h.purse.ids, h.purse.ceilings, l.firstLook, h.lease,
+	args = append(args, delta, h.purse.ids, l.firstLook, h.lease,
 		next.Provider, next.Model, next.Key, next.PriceVersion, next.Worst)
 
 	var was before

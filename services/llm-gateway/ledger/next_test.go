@@ -62,15 +62,25 @@ func TestANextThatDoesNotFitChangesNothing(t *testing.T) {
 	require.Equal(t, ledger.Unknown, b.state(t, held.ID()))
 }
 
-func TestACheaperNextFitsUnderALimitThatWasLowered(t *testing.T) {
+func TestACheaperNextFitsEvenInABudgetThatIsOverrun(t *testing.T) {
 	b := newBooks(t)
 	own := day("daily", tenant, 10*dollar)
-	other := own
-	other.Limit = 8 * dollar
-	held := b.reserve(t, request(8*dollar, own))
-	b.reserve(t, request(0, other))
-	own.Limit = dollar
-	require.NoError(t, held.Next(t.Context(), failure(), attempt(7*dollar)))
+	held := b.reserve(t, request(4*dollar, own))
+	require.NoError(t, b.reserve(t, request(5*dollar, own)).Settle(t.Context(), billed(9*dollar), nil))
+	require.NoError(t, held.Next(t.Context(), failure(), attempt(3*dollar)))
+	var over *ledger.OverBudget
+	require.ErrorAs(t, held.Next(t.Context(), failure(), attempt(4*dollar)), &over)
+}
+
+func TestANextKeepsToTheLimitOfNewerRequests(t *testing.T) {
+	b := newBooks(t)
+	own := day("daily", tenant, 10*dollar)
+	held := b.reserve(t, request(4*dollar, own))
+	own.Limit = 6 * dollar
+	b.reserve(t, request(0, own))
+	var over *ledger.OverBudget
+	require.ErrorAs(t, held.Next(t.Context(), failure(), attempt(7*dollar)), &over)
+	require.Equal(t, 6*dollar, over.Left)
 }
 
 func TestMoreThanTheWorstCaseIsRecordedAndFlagged(t *testing.T) {

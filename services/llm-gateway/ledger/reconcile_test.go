@@ -168,6 +168,20 @@ func TestReplicasShareTheWork(t *testing.T) {
 	require.Equal(t, account{Settled: 30}, b.of(t, own))
 }
 
+func TestARowThatAnotherHasInHandIsSkipped(t *testing.T) {
+	b := newBooks(t)
+	theirs, ours := b.reserve(t, request(dollar)), b.reserve(t, request(dollar))
+	b.endLeases(t)
+	tx, err := b.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT FROM llm_attempts WHERE request = $1 FOR UPDATE`, theirs.ID().Request)
+	require.NoError(t, err)
+	b.round(t, says(ledger.Found, billed(1))) // and does not wait
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Equal(t, ledger.Settled, b.state(t, ours.ID()))
+	require.Equal(t, ledger.Dispatched, b.state(t, theirs.ID()))
+}
+
 func TestTheReconcilerStopsWhenItIsAsked(t *testing.T) {
 	b := newBooks(t)
 	held := b.reserve(t, request(dollar))
