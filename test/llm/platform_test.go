@@ -69,8 +69,6 @@ budgets:
 		"HOLDFAST_SANDBOX_URL", p.at,
 		"HOLDFAST_LLM_RECONCILE_INTERVAL", "100ms", "HOLDFAST_LLM_FIRST_LOOK", "200ms", "HOLDFAST_LLM_HORIZON", "1s",
 	}, env...)
-	t.Setenv("SANDBOX_KEY", "sandbox-key")
-	t.Setenv("SANDBOX_KEY_B", "sandbox-key-b")
 	p.gateway = servicetest.Start(t, llmgateway.Definition, p.env...)
 	return p
 }
