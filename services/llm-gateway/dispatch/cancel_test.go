@@ -33,7 +33,9 @@ func TestACallerThatLeavesClosesTheConnectionUpstream(t *testing.T) {
 			gone(t, u)
 			require.Len(t, u.requests(), 1)
 			require.Equal(t, Unknown, books.ended[0].State)
-			require.Zero(t, d.Status()[0].Models[0].Calls)
+			for _, s := range d.registry.Status() {
+				require.Zero(t, s.Calls, s.Dependency)
+			}
 			require.Zero(t, d.Status()[0].Keys[0].InFlight)
 		}
 		before, content, _ := split(t, p, recording(p, "first"))
@@ -131,13 +133,38 @@ func TestALeftStreamEndsAsItsRouteSays(t *testing.T) {
 	gone(t, u)
 }
 
+// TestADetachedStreamOutlivesItsCaller, whatever the route says.
+func TestADetachedStreamOutlivesItsCaller(t *testing.T) {
+	p := wire.Anthropic
+	before, content, after := split(t, p, recording(p, "first"))
+	proceed := make(chan struct{})
+	u := newUpstream(t, then(before+content, func(w http.ResponseWriter, r *http.Request) {
+		<-proceed
+		events(after)(w, r)
+	}))
+	d := newDispatcher(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	got, err := d.Do(ctx, asking(t, chained(provided("a", p, u.URL, "a1")), p, true))
+	require.NoError(t, err)
+	settled := make(chan Outcome, 1)
+	got.Stream.Detach(patience, func(o Outcome) { settled <- o })
+	cancel()
+	select {
+	case o := <-settled:
+		t.Fatalf("it ended with its caller: %+v", o)
+	case <-time.After(brief):
+	}
+	close(proceed)
+	require.Equal(t, OK, outcome(t, settled).Reason)
+}
+
 // TestClosingWaitsForTheStreamsThatWereLeft as long as it may, and no longer.
 func TestClosingWaitsForTheStreamsThatWereLeft(t *testing.T) {
 	d, _, goOn, settled := left(t, routes.Detach, 0)
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		_ = d.Dispatcher.Close(context.Background())
+		_ = d.Close(context.Background())
 	}()
 	select {
 	case <-closed:
@@ -151,7 +178,7 @@ func TestClosingWaitsForTheStreamsThatWereLeft(t *testing.T) {
 	d, u, _, settled := left(t, routes.Detach, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, d.Dispatcher.Close(ctx))
+	require.NoError(t, d.Close(ctx))
 	require.Equal(t, CallerLeft, outcome(t, settled).Reason)
 	gone(t, u)
 

@@ -19,7 +19,7 @@ func (s *Stream) Leave(settled func(Outcome)) {
 	case routes.Detach:
 		s.Detach(0, settled)
 	default:
-		s.Close()
+		s.close()
 		settled(s.Outcome())
 	}
 }
@@ -34,7 +34,7 @@ func (s *Stream) Leave(settled func(Outcome)) {
 func (s *Stream) Detach(bound time.Duration, settled func(Outcome)) {
 	d := s.f.w.d
 	if s.err != nil || !d.detached.add(s) {
-		s.Close()
+		s.close()
 		settled(s.Outcome())
 		return
 	}
@@ -50,7 +50,7 @@ func (s *Stream) Detach(bound time.Duration, settled func(Outcome)) {
 				break
 			}
 		}
-		s.Close()
+		s.close()
 		settled(s.Outcome())
 	}()
 }

@@ -126,6 +126,9 @@ func TestOneCountOfAttemptsForKeysRepeatsAndFallbacks(t *testing.T) {
 			require.Equal(t, limit, f.Attempts, "%d", code)
 			require.Equal(t, limit, len(first.requests())+len(second.requests()))
 			require.Equal(t, reason, f.Reason)
+			if code == 429 {
+				require.Equal(t, []string{"a/a1 rate_limited", "a/a2 rate_limited", "b/b1 rate_limited", "b/b2 rate_limited"}[:limit], way(f.Path), "none twice, even if it need not rest")
+			}
 			require.Len(t, books.left, limit)
 			require.Len(t, books.ended, limit)
 		}
@@ -186,7 +189,11 @@ func TestNothingIsSentAgainByTheTransport(t *testing.T) {
 // TestAConnectionIsUsedAgain by requests of both kinds.
 func TestAConnectionIsUsedAgain(t *testing.T) {
 	p := wire.Anthropic
-	u := newUpstream(t, answer(p), events(recording(p, "one")), status(500, "e", ""), answer(p))
+	late := func(w http.ResponseWriter, r *http.Request) {
+		events(recording(p, "one"))(w, r)
+		time.Sleep(20 * time.Millisecond) // the protocol's end comes before HTTP's
+	}
+	u := newUpstream(t, answer(p), late, status(500, "e", ""), answer(p))
 	connections := 0
 	u.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
@@ -238,7 +245,7 @@ func TestAnAnswerBeyondTheBoundIsATypedFailure(t *testing.T) {
 		"body": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 5000)) },
 		"header": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Big", strings.Repeat("x", largestHeader+1))
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

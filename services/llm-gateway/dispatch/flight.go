@@ -94,9 +94,9 @@ func (f *flight) fly(ctx context.Context, said wire.Request) (*Answer, *fault, e
 		Model: f.link.Model, MaxTokens: f.attempt.MaxTokens, MaxTokensField: f.link.Provider.MaxTokensField,
 		AskUsage: said.Stream && said.Protocol == wire.OpenAI,
 	})
-	request, err := f.w.compose(f.traced(ctx, said.Stream), f.link, f.config, &f.attempt, said, body)
-	if err != nil {
-		return nil, f.fail(&fault{reason: Misrouted, err: err}, Outcome{State: Failed}), nil
+	request := f.w.compose(f.traced(ctx, said.Stream), f.link, f.config, &f.attempt, said, body)
+	if request == nil {
+		return nil, f.fail(&fault{reason: ConnectFailed, err: errAddress}, Outcome{State: Failed}), nil
 	}
 	answer, broken := f.exchange(ctx, request, said)
 	if broken == nil {

@@ -27,8 +27,10 @@ type Gate interface {
 // open is the gate where there is none.
 type open struct{}
 
+// Acquire lets everything pass.
 func (open) Acquire(context.Context, *routes.Provider, routes.Key, int64) (func(int64), time.Duration, error) {
 	return func(int64) {}, 0, nil
 }
 
+// Observe looks away.
 func (open) Observe(*routes.Provider, routes.Key, http.Header) {}

@@ -117,7 +117,7 @@ func TestAModelThatFailsIsNotAskedAndOthersAre(t *testing.T) {
 	config := provided("a", p, u.URL, "a1")
 	route := chained(config)
 	route.Attempts = 2
-	failed(t, failing(d.Do(t.Context(), asking(t, route, p, false))))
+	_ = failed(t, failing(d.Do(t.Context(), asking(t, route, p, false))))
 	f := failed(t, failing(d.Do(t.Context(), asking(t, route, p, false))))
 	require.Equal(t, BreakerOpen, f.Reason)
 	require.Equal(t, 503, f.Status)
@@ -144,7 +144,7 @@ func TestAProbeWhoseCallerLeavesMakesRoomForAnother(t *testing.T) {
 	d := newDispatcher(t, touchy(50*time.Millisecond))
 	route := chained(provided("a", p, u.URL, "a1"))
 	route.Attempts = 2
-	failed(t, failing(d.Do(t.Context(), asking(t, route, p, false))))
+	_ = failed(t, failing(d.Do(t.Context(), asking(t, route, p, false))))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		require.Eventually(t, func() bool { return len(u.requests()) == 3 }, patience, time.Millisecond)
@@ -157,6 +157,26 @@ func TestAProbeWhoseCallerLeavesMakesRoomForAnother(t *testing.T) {
 	require.Equal(t, "closed", d.Status()[0].Models[0].Breaker)
 }
 
+// TestAProbeIsProvenByTheFirstContent: a stream may live for long.
+func TestAProbeIsProvenByTheFirstContent(t *testing.T) {
+	p := wire.OpenAI
+	before, content, _ := split(t, p, recording(p, "first"))
+	u := newUpstream(t, status(503, "e", ""), status(503, "e", ""), then(before+content, hang))
+	d := newDispatcher(t, touchy(50*time.Millisecond))
+	route := chained(provided("a", p, u.URL, "a1"))
+	route.Attempts = 2
+	_ = failed(t, failing(d.Do(t.Context(), asking(t, route, p, true))))
+	require.Equal(t, "open", d.Status()[0].Models[0].Breaker)
+	var got *Answer
+	require.Eventually(t, func() bool {
+		var err error
+		got, err = d.Do(t.Context(), asking(t, route, p, true))
+		return err == nil
+	}, patience, 5*time.Millisecond)
+	require.Equal(t, "closed", d.Status()[0].Models[0].Breaker)
+	require.NoError(t, got.Stream.Close())
+}
+
 // TestAProviderThatCannotBeConnectedToIsDownForAllItsModels.
 func TestAProviderThatCannotBeConnectedToIsDownForAllItsModels(t *testing.T) {
 	p := wire.OpenAI
@@ -167,7 +187,7 @@ func TestAProviderThatCannotBeConnectedToIsDownForAllItsModels(t *testing.T) {
 	d := newDispatcher(t, touchy(time.Hour))
 	route := chained(config)
 	route.Attempts = 2
-	failed(t, failing(d.Do(t.Context(), asking(t, route, p, false))))
+	_ = failed(t, failing(d.Do(t.Context(), asking(t, route, p, false))))
 	require.Equal(t, "open", d.Status()[0].Breaker)
 	route = chained(config)
 	route.Chain[0].Model = "other"

@@ -82,6 +82,18 @@ func TestTheProviderOverrulesTheTable(t *testing.T) {
 		f := failed(t, failing(d.Do(t.Context(), asking(t, chained(provided("a", p, first.URL, "a1")), p, false))))
 		require.Equal(t, []string{"a/a1 server_error"}, way(f.Path), "nor in another round")
 		require.True(t, f.Permanent)
+
+		first = newUpstream(t, status(500, "e", "", "X-Should-Retry", "false"))
+		second = newUpstream(t, status(503, "e", ""), answer(p))
+		route = chained(provided("a", p, first.URL, "a1"), provided("b", p, second.URL, "b1"))
+		got, err = d.Do(t.Context(), asking(t, route, p, false))
+		require.NoError(t, err)
+		require.Equal(t, []string{"a/a1 server_error", "b/b1 overloaded", "b/b1 ok"}, way(got.Path), "though there is one for the other")
+
+		first = newUpstream(t, status(429, "e", "", "X-Should-Retry", "false", "Retry-After-Ms", "0"), status(429, "e", "", "Retry-After-Ms", "0"), answer(p))
+		got, err = d.Do(t.Context(), asking(t, chained(provided("a", p, first.URL, "c1", "c2")), p, false))
+		require.NoError(t, err)
+		require.Equal(t, []string{"a/c1 rate_limited", "a/c2 rate_limited", "a/c2 ok"}, way(got.Path))
 	}
 }
 

@@ -49,15 +49,10 @@ func (o Options) judge(p wire.Protocol, f *fault, n int) judgement {
 	} else {
 		j.rule = ending(f.reason)
 	}
-	if f.hint.Should != nil {
-		switch {
-		case *f.hint.Should && j.verdict == Never:
-			j.verdict = Here
-		case !*f.hint.Should && j.verdict == Here:
-			j.verdict = NextTarget
-		}
-	}
 	refused := f.hint.Should != nil && !*f.hint.Should
+	if f.hint.Should != nil && *f.hint.Should && j.verdict == Never {
+		j.verdict = Here
+	}
 	// What is too large once is so again, and is paid for again.
 	j.again = j.verdict != Never && j.rest != long && j.reason != TooLarge && !refused
 	j.pause = o.backoff(n)

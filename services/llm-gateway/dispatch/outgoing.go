@@ -22,11 +22,14 @@ const RequestIDHeader = "Holdfast-Request-Id"
 // since 2023.
 const anthropicVersion = "2023-06-01"
 
-// compose makes the HTTP request of an attempt.
-func (w *walk) compose(ctx context.Context, link *routes.Link, key routes.Key, a *Attempt, said wire.Request, body *content) (*http.Request, error) {
+// errAddress does not quote the address: it may have a password in it.
+var errAddress = errors.New("the provider's address cannot be read")
+
+// compose makes the HTTP request of an attempt; nil if there is no such address.
+func (w *walk) compose(ctx context.Context, link *routes.Link, key routes.Key, a *Attempt, said wire.Request, body *content) *http.Request {
 	at, err := url.Parse(address(link.Provider.BaseURL, w.path(said.Protocol)))
 	if err != nil {
-		return nil, errors.New("the provider's address cannot be read")
+		return nil
 	}
 	h := make(http.Header, 8)
 	for name, value := range link.Provider.Headers {
@@ -57,7 +60,7 @@ func (w *walk) compose(ctx context.Context, link *routes.Link, key routes.Key, a
 		// written; see the package's comment.
 		GetBody: func() (io.ReadCloser, error) { return body.reader(), nil },
 	}
-	return r.WithContext(ctx), nil
+	return r.WithContext(ctx)
 }
 
 var (

@@ -20,13 +20,16 @@ func TestASecretIsNowhereButInItsHeader(t *testing.T) {
 		quoting := func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Request-Id", secret)
 			w.Header().Set("X-Request-Id", secret)
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			fmt.Fprintf(w, `{"error":{"type":"authentication_error","code":%q,"message":"the key %s is unknown"},"request_id":%q}`, secret, secret, secret)
 		}
 		before, content, _ := split(t, p, recording(p, "first"))
 		for name, act := range map[string]act{
-			"in an error":             quoting,
-			"in a page":               func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, secret) },
+			"in an error": quoting,
+			"in a page": func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusInternalServerError)
+				fmt.Fprint(w, secret)
+			},
 			"in a stream's error":     events(errorEvent(p, secret)),
 			"in the middle of one":    events(before + content + errorEvent(p, secret)),
 			"in an event that is not": events("data: " + secret + "\n\n"),

@@ -289,6 +289,11 @@ func (s *Stream) Outcome() Outcome { return s.outcome }
 // Close ends the stream wherever it is, and the request upstream with it. What was
 // seen is its Outcome.
 func (s *Stream) Close() error {
+	s.close()
+	return nil
+}
+
+func (s *Stream) close() {
 	switch {
 	case s.err != nil:
 	case s.ended:
@@ -297,5 +302,4 @@ func (s *Stream) Close() error {
 	default:
 		s.fail(&fault{reason: CallerLeft, err: causeClosed})
 	}
-	return nil
 }

@@ -76,8 +76,11 @@ func (d *Dispatcher) Do(ctx context.Context, r Request) (*Answer, error) {
 // nobody keeps no books.
 type nobody struct{}
 
+// Dispatching lets everything pass.
 func (nobody) Dispatching(context.Context, *Attempt) error { return nil }
-func (nobody) Ended(Attempt, Outcome)                      {}
+
+// Ended forgets it.
+func (nobody) Ended(Attempt, Outcome) {}
 
 // run goes along the chain until there is an answer, or no sense in going on.
 func (w *walk) run(ctx context.Context) (*Answer, *Failure) {
@@ -110,11 +113,11 @@ func (w *walk) link(ctx context.Context, i int) (*Answer, *Failure) {
 		w.skip(link, Untranslatable, statusFor(Untranslatable, nil))
 		return nil, nil
 	}
-	p, err := w.d.provider(link.Provider)
+	p, err := w.d.provider(link.Provider) //nolint:contextcheck // what is made here outlives the request
 	if err != nil {
 		return nil, w.refused(err)
 	}
-	t, err := w.d.target(p, link.Model)
+	t, err := w.d.target(p, link.Model) //nolint:contextcheck // as above
 	if err != nil {
 		return nil, w.refused(err)
 	}
