@@ -44,7 +44,9 @@ func TestARequestCanBeLookedUpByItsID(t *testing.T) {
 		status, _ = w.lookup(id)
 		require.Equal(t, 404, status, "it never cost anything")
 	}
-	require.Empty(t, decode[Page](t, w.call("", "/llm/invoice?request=failed", "").body).Rows)
+	listed := w.call("", "/llm/invoice?request=failed", "")
+	require.Equal(t, 200, listed.status, listed.body)
+	require.Empty(t, decode[Page](t, listed.body).Rows)
 	require.NoError(t, w.handler.SetScript(Script{Rules: []Rule{{Fault: Fault{Kind: FaultStatus, Status: 503}, Operations: []Operation{OperationLookup}}}}))
 	status, _ = w.lookup("openai-0.1")
 	require.Equal(t, 503, status, "a lookup can fail, too")

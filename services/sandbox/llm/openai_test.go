@@ -59,6 +59,11 @@ func TestTheCompatibleOneHasItsQuirks(t *testing.T) {
 	require.Equal(t, int64(2), w.openai(Compatible, "sandbox-small", "hello [[tokens 5]]", `"max_tokens":2`).Usage.CompletionTokens)
 	require.Nil(t, long.Usage.PromptTokensDetails)
 
+	thought := w.openai(Compatible, "sandbox-reasoning", "hello [[tokens 5]]")
+	require.Greater(t, thought.Usage.CompletionTokens, int64(5))
+	rows := w.rows()
+	require.Zero(t, rows[len(rows)-1].Usage.Reasoning, "what it says nothing of is output like any other")
+
 	wrong := w.ask(Compatible, "gpt-sandbox", "hello", nil)
 	require.Equal(t, 404, wrong.status)
 	require.NotContains(t, wrong.body, "code")
