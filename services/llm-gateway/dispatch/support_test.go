@@ -45,6 +45,7 @@ type seen struct {
 	header http.Header
 	path   string
 	body   string
+	from   string // the connection's other end
 }
 
 func newUpstream(t testing.TB, acts ...act) *upstream {
@@ -58,7 +59,7 @@ func newUpstream(t testing.TB, acts ...act) *upstream {
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	u.mu.Lock()
-	u.seen = append(u.seen, seen{r.Header.Clone(), r.URL.Path, string(body)})
+	u.seen = append(u.seen, seen{r.Header.Clone(), r.URL.Path, string(body), r.RemoteAddr})
 	n := len(u.seen)
 	u.mu.Unlock()
 	u.acts[min(n, len(u.acts))-1](w, r)
