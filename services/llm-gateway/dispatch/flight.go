@@ -47,8 +47,6 @@ type flight struct {
 
 // queue waits for the gate.
 func (f *flight) queue(ctx context.Context) error {
-	said, _ := f.w.said(f.link.Provider.Protocol)
-	f.attempt = f.w.attemptOf(f.link, f.key.name, said)
 	release, retryAfter, err := f.w.d.options.Gate.Acquire(ctx, f.link.Provider, f.config, f.attempt.InputTokens+f.attempt.MaxTokens)
 	if err != nil {
 		f.retryAfter = retryAfter

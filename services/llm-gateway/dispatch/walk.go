@@ -124,7 +124,7 @@ func (w *walk) link(ctx context.Context, i int) (*Answer, *Failure) {
 	repeats, asked := 0, false
 	var again *key // is to be asked again, if it does not rest
 	for !w.spent() {
-		f, failure := w.admit(ctx, p, t, link, again, asked)
+		f, failure := w.admit(ctx, p, t, link, said, again, asked)
 		if f == nil {
 			return nil, failure
 		}
@@ -169,7 +169,7 @@ func (w *walk) link(ctx context.Context, i int) (*Answer, *Failure) {
 // admit chooses a key and gets the leave of everybody who has a say. Nil without a
 // failure: it is another target's turn; of one that was asked already, nothing is
 // noted.
-func (w *walk) admit(ctx context.Context, p *provider, t *target, link *routes.Link, again *key, asked bool) (*flight, *Failure) {
+func (w *walk) admit(ctx context.Context, p *provider, t *target, link *routes.Link, said wire.Request, again *key, asked bool) (*flight, *Failure) {
 	for {
 		k, config, rests := p.choose(link.Keys, again, w.tired, w.busy, time.Now())
 		if k == nil {
@@ -189,7 +189,7 @@ func (w *walk) admit(ctx context.Context, p *provider, t *target, link *routes.L
 			w.skip(link, reason, statusFor(reason, nil))
 			return nil, nil
 		}
-		f := &flight{w: w, link: link, provider: p, target: t, key: k, config: config, leave: leave}
+		f := &flight{w: w, link: link, provider: p, target: t, key: k, config: config, leave: leave, attempt: w.attemptOf(link, k.name, said)}
 		if err := f.queue(ctx); err != nil {
 			leave.settle(Refused, Nobody)
 			if ctx.Err() != nil {
