@@ -103,6 +103,11 @@ func TestWhatAKeySaysAfterward(t *testing.T) {
 			b.endLeases(t)
 			b.round(t, says(ledger.NotYet, ledger.Outcome{}))
 		}, ledger.ErrInFlight},
+		{"crashed, not known yet, and about to be asked about again", func(t *testing.T, b *books, _ *ledger.Held) {
+			b.endLeases(t)
+			b.round(t, says(ledger.NotYet, ledger.Outcome{}))
+			b.endLeases(t)
+		}, ledger.ErrInFlight},
 		{"crashed, and nobody to ask", func(t *testing.T, b *books, _ *ledger.Held) {
 			b.endLeases(t)
 			b.round(t, says(ledger.NobodyKnows, ledger.Outcome{}))

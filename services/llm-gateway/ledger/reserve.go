@@ -91,7 +91,7 @@ const (
     h.request, h.fingerprint, h.open, h.billed, h.stream, h.status, h.content_type, h.body,
     CASE WHEN h.open > 0 THEN (
         SELECT CASE WHEN min(a.lease_until) = 'infinity' THEN -1
-            ELSE extract(epoch FROM min(a.lease_until) - now()) END::float8
+            ELSE greatest(extract(epoch FROM min(a.lease_until) - now()), 0) END::float8
         FROM llm_attempts a
         WHERE a.request = h.request AND a.state = 'unknown'
     ) END AS asked_in
