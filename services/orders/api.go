@@ -20,14 +20,15 @@ import (
 type api struct {
 	ordersv1.UnimplementedOrdersServiceServer
 
-	store   *store
-	keys    *idempotency.Store
-	derive  *idempotency.Deriver
-	finish  *finisher
-	show    presenter
-	watches *watches
-	nudge   func() // makes the completer look at once
-	now     func() time.Time
+	store     *store
+	keys      *idempotency.Store
+	derive    *idempotency.Deriver
+	finish    *finisher
+	explainer *explainer
+	show      presenter
+	watches   *watches
+	nudge     func() // makes the completer look at once
+	now       func() time.Time
 }
 
 // CreateOrder places an order in two commits. The first accepts it; between the

@@ -73,7 +73,7 @@ func startWithFlags(t *testing.T, flagsFile string) *harness {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, features.Close(context.Background())) }) // the test's context has ended by then
 	completing := idempotency.CompleterConfig{Interval: 100 * time.Millisecond, MaxPause: time.Second, Workers: 4}
-	a, completer, _ := build(completing, WatchConfig{}, h.pool, keys, derive, conn, features, log)
+	a, completer, _ := build(completing, WatchConfig{}, h.pool, keys, derive, conn, &explainer{log: log}, features, log)
 	h.api, h.address = a, serve(t, a, keys, log)
 	h.client, h.other = h.dial(t, auth.DevelopmentKey), h.dial(t, auth.DevelopmentKeyOther)
 

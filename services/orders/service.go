@@ -8,6 +8,9 @@
 // the states, completer.go for the way to an end, clients.go for what is asked
 // of payments.
 //
+// A language model may say in words how an order stands; nothing depends on it, and
+// explainer.go shows what a dependency is that is worth only so much.
+//
 // It never moves money itself, and never believes a client about a price.
 package orders
 
@@ -42,7 +45,7 @@ var Definition = service.Definition{
 	Name:       "orders",
 	Module:     Module,
 	Migrations: migrations.FS,
-	Config:     []any{Config{}, WatchConfig{}, idempotency.Config{}, idempotency.CompleterConfig{}, flags.Config{}},
+	Config:     []any{Config{}, WatchConfig{}, LLMConfig{}, idempotency.Config{}, idempotency.CompleterConfig{}, flags.Config{}},
 }
 
 // Config is what orders is told by its environment.
@@ -63,6 +66,7 @@ var Module = fx.Module("orders",
 		idempotency.NewDeriver,
 		idempotency.New,
 		readFlags,
+		newExplainer,
 		fx.Annotate(dialPayments, fx.As(new(grpc.ClientConnInterface))),
 		build,
 	),
@@ -108,7 +112,7 @@ func readFlags(lifecycle fx.Lifecycle, cfg flags.Config, log *slog.Logger) (*fla
 // had to leave off, and those who watch.
 func build(
 	cfg idempotency.CompleterConfig, watching WatchConfig, pool *pgxpool.Pool, keys *idempotency.Store, derive *idempotency.Deriver,
-	conn grpc.ClientConnInterface, features *flags.Flags, log *slog.Logger,
+	conn grpc.ClientConnInterface, explain *explainer, features *flags.Flags, log *slog.Logger,
 ) (*api, *idempotency.Completer, *watches) {
 	s, show := &store{pool: pool}, presenter{features}
 	followed := newWatches(s, watching, log)
@@ -121,7 +125,7 @@ func build(
 	}
 	completer := idempotency.NewCompleter(keys, finish.resumers(), idempotency.WithConfig(cfg))
 	return &api{
-		store: s, keys: keys, derive: derive, finish: finish, show: show, watches: followed,
+		store: s, keys: keys, derive: derive, finish: finish, explainer: explain, show: show, watches: followed,
 		nudge: completer.Nudge, now: time.Now,
 	}, completer, followed
 }

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -38,6 +39,7 @@ func TestTheModuleFindsAllItNeeds(t *testing.T) {
 			func() *health.Health { return nil },
 			func() Config { return Config{} },
 			func() WatchConfig { return WatchConfig{} },
+			func() LLMConfig { return LLMConfig{} },
 			func() idempotency.Config { return idempotency.Config{} },
 			func() idempotency.CompleterConfig { return idempotency.CompleterConfig{} },
 			func() flags.Config { return flags.Config{} },
@@ -53,6 +55,10 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		_, err := config.Load[Config](map[string]string{name: "-1"})
 		require.ErrorContains(t, err, name)
 	}
+	_, err = config.Load[LLMConfig](map[string]string{"HOLDFAST_LLM_TARGET": "dns:///llm-gateway:9090"})
+	require.NoError(t, err, "the defaults are fine")
+	_, err = config.Load[LLMConfig](map[string]string{"HOLDFAST_LLM_TARGET": "dns:///llm-gateway:9090", "HOLDFAST_LLM_MODEL": strings.Repeat("m", 129)})
+	require.ErrorContains(t, err, "HOLDFAST_LLM_MODEL")
 	_, err = config.Load[WatchConfig](map[string]string{})
 	require.NoError(t, err, "the defaults are fine")
 	for name, value := range map[string]string{

@@ -692,6 +692,117 @@ func (x *GetOrderResponse) GetOrder() *Order {
 	return nil
 }
 
+// ExplainOrderRequest names an order.
+type ExplainOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainOrderRequest) Reset() {
+	*x = ExplainOrderRequest{}
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainOrderRequest) ProtoMessage() {}
+
+func (x *ExplainOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainOrderRequest.ProtoReflect.Descriptor instead.
+func (*ExplainOrderRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ExplainOrderRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ExplainOrderResponse says how an order stands.
+type ExplainOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A few sentences for people, in English.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether no model was asked, or none answered as it should: the text is then
+	// made from the order's state alone.
+	Degraded bool `protobuf:"varint,2,opt,name=degraded,proto3" json:"degraded,omitempty"`
+	// The model that wrote the text; empty if none did.
+	Model         string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainOrderResponse) Reset() {
+	*x = ExplainOrderResponse{}
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainOrderResponse) ProtoMessage() {}
+
+func (x *ExplainOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainOrderResponse.ProtoReflect.Descriptor instead.
+func (*ExplainOrderResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExplainOrderResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ExplainOrderResponse) GetDegraded() bool {
+	if x != nil {
+		return x.Degraded
+	}
+	return false
+}
+
+func (x *ExplainOrderResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
 // WatchOrderRequest names an order, and where to go on.
 type WatchOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -707,7 +818,7 @@ type WatchOrderRequest struct {
 
 func (x *WatchOrderRequest) Reset() {
 	*x = WatchOrderRequest{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +830,7 @@ func (x *WatchOrderRequest) String() string {
 func (*WatchOrderRequest) ProtoMessage() {}
 
 func (x *WatchOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[9]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +843,7 @@ func (x *WatchOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrderRequest.ProtoReflect.Descriptor instead.
 func (*WatchOrderRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchOrderRequest) GetId() string {
@@ -764,7 +875,7 @@ type WatchOrderResponse struct {
 
 func (x *WatchOrderResponse) Reset() {
 	*x = WatchOrderResponse{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +887,7 @@ func (x *WatchOrderResponse) String() string {
 func (*WatchOrderResponse) ProtoMessage() {}
 
 func (x *WatchOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[10]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +900,7 @@ func (x *WatchOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrderResponse.ProtoReflect.Descriptor instead.
 func (*WatchOrderResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchOrderResponse) GetOrder() *Order {
@@ -828,7 +939,7 @@ type ListOrdersRequest struct {
 
 func (x *ListOrdersRequest) Reset() {
 	*x = ListOrdersRequest{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +951,7 @@ func (x *ListOrdersRequest) String() string {
 func (*ListOrdersRequest) ProtoMessage() {}
 
 func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[11]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +964,7 @@ func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersRequest.ProtoReflect.Descriptor instead.
 func (*ListOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListOrdersRequest) GetPageSize() int32 {
@@ -890,7 +1001,7 @@ type ListOrdersResponse struct {
 
 func (x *ListOrdersResponse) Reset() {
 	*x = ListOrdersResponse{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1013,7 @@ func (x *ListOrdersResponse) String() string {
 func (*ListOrdersResponse) ProtoMessage() {}
 
 func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[12]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1026,7 @@ func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersResponse.ProtoReflect.Descriptor instead.
 func (*ListOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListOrdersResponse) GetOrders() []*Order {
@@ -950,7 +1061,7 @@ type UpdateOrderRequest struct {
 
 func (x *UpdateOrderRequest) Reset() {
 	*x = UpdateOrderRequest{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1073,7 @@ func (x *UpdateOrderRequest) String() string {
 func (*UpdateOrderRequest) ProtoMessage() {}
 
 func (x *UpdateOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[13]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1086,7 @@ func (x *UpdateOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOrderRequest.ProtoReflect.Descriptor instead.
 func (*UpdateOrderRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpdateOrderRequest) GetId() string {
@@ -1017,7 +1128,7 @@ type UpdateOrderResponse struct {
 
 func (x *UpdateOrderResponse) Reset() {
 	*x = UpdateOrderResponse{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1140,7 @@ func (x *UpdateOrderResponse) String() string {
 func (*UpdateOrderResponse) ProtoMessage() {}
 
 func (x *UpdateOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[14]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1153,7 @@ func (x *UpdateOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOrderResponse.ProtoReflect.Descriptor instead.
 func (*UpdateOrderResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UpdateOrderResponse) GetOrder() *Order {
@@ -1063,7 +1174,7 @@ type CancelOrderRequest struct {
 
 func (x *CancelOrderRequest) Reset() {
 	*x = CancelOrderRequest{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1186,7 @@ func (x *CancelOrderRequest) String() string {
 func (*CancelOrderRequest) ProtoMessage() {}
 
 func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[15]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1199,7 @@ func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOrderRequest.ProtoReflect.Descriptor instead.
 func (*CancelOrderRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CancelOrderRequest) GetId() string {
@@ -1109,7 +1220,7 @@ type CancelOrderResponse struct {
 
 func (x *CancelOrderResponse) Reset() {
 	*x = CancelOrderResponse{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[16]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1232,7 @@ func (x *CancelOrderResponse) String() string {
 func (*CancelOrderResponse) ProtoMessage() {}
 
 func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[16]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1245,7 @@ func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOrderResponse.ProtoReflect.Descriptor instead.
 func (*CancelOrderResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_orders_v1_orders_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelOrderResponse) GetOrder() *Order {
@@ -1157,7 +1268,7 @@ type CreateOrderRequest_Line struct {
 
 func (x *CreateOrderRequest_Line) Reset() {
 	*x = CreateOrderRequest_Line{}
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[17]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1280,7 @@ func (x *CreateOrderRequest_Line) String() string {
 func (*CreateOrderRequest_Line) ProtoMessage() {}
 
 func (x *CreateOrderRequest_Line) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[17]
+	mi := &file_holdfast_orders_v1_orders_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1367,13 @@ const file_holdfast_orders_v1_orders_proto_rawDesc = "" +
 	"\x0fGetOrderRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"C\n" +
 	"\x10GetOrderResponse\x12/\n" +
-	"\x05order\x18\x01 \x01(\v2\x19.holdfast.orders.v1.OrderR\x05order\"Z\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.holdfast.orders.v1.OrderR\x05order\"/\n" +
+	"\x13ExplainOrderRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"\\\n" +
+	"\x14ExplainOrderResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1a\n" +
+	"\bdegraded\x18\x02 \x01(\bR\bdegraded\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\"Z\n" +
 	"\x11WatchOrderRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12+\n" +
 	"\fresume_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vresumeToken\"\x84\x01\n" +
@@ -1294,12 +1411,13 @@ const file_holdfast_orders_v1_orders_proto_rawDesc = "" +
 	"\x10ORDER_STATE_PAID\x10\x02\x12\x1e\n" +
 	"\x1aORDER_STATE_PAYMENT_FAILED\x10\x03\x12\x1a\n" +
 	"\x16ORDER_STATE_CANCELLING\x10\x04\x12\x19\n" +
-	"\x15ORDER_STATE_CANCELLED\x10\x052\xcd\b\n" +
+	"\x15ORDER_STATE_CANCELLED\x10\x052\xec\t\n" +
 	"\rOrdersService\x12\x91\x01\n" +
 	"\fListProducts\x12'.holdfast.orders.v1.ListProductsRequest\x1a(.holdfast.orders.v1.ListProductsResponse\".\xca\xf3\x18\x13\x12\x02\b\x02\x18\x02\"\vorders.read\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/products\x90\x02\x01\x12\xc3\x01\n" +
 	"\vCreateOrder\x12&.holdfast.orders.v1.CreateOrderRequest\x1a'.holdfast.orders.v1.CreateOrderResponse\"c\xca\xf3\x18J\b\x01\x12\x02\b\x05\x18\x03\"\forders.write*2holdfast.payments.v1.PaymentsService.ChargePayment\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
 	"/v1/orders\x12\x88\x01\n" +
-	"\bGetOrder\x12#.holdfast.orders.v1.GetOrderRequest\x1a$.holdfast.orders.v1.GetOrderResponse\"1\xca\xf3\x18\x13\x12\x02\b\x02\x18\x03\"\vorders.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x90\x02\x01\x12\x92\x01\n" +
+	"\bGetOrder\x12#.holdfast.orders.v1.GetOrderRequest\x1a$.holdfast.orders.v1.GetOrderResponse\"1\xca\xf3\x18\x13\x12\x02\b\x02\x18\x03\"\vorders.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/orders/{id}\x90\x02\x01\x12\x9c\x01\n" +
+	"\fExplainOrder\x12'.holdfast.orders.v1.ExplainOrderRequest\x1a(.holdfast.orders.v1.ExplainOrderResponse\"9\xca\xf3\x18\x13\x12\x02\b\x03\x18\x02\"\vorders.read\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/orders/{id}:explain\x90\x02\x01\x12\x92\x01\n" +
 	"\n" +
 	"WatchOrder\x12%.holdfast.orders.v1.WatchOrderRequest\x1a&.holdfast.orders.v1.WatchOrderResponse\"3\xca\xf3\x18\x0f\x18\x02\"\vorders.read\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{id}:watch\x90\x02\x010\x01\x12\x89\x01\n" +
 	"\n" +
@@ -1321,7 +1439,7 @@ func file_holdfast_orders_v1_orders_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_orders_v1_orders_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_holdfast_orders_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_holdfast_orders_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_holdfast_orders_v1_orders_proto_goTypes = []any{
 	(OrderState)(0),                 // 0: holdfast.orders.v1.OrderState
 	(*Product)(nil),                 // 1: holdfast.orders.v1.Product
@@ -1333,28 +1451,30 @@ var file_holdfast_orders_v1_orders_proto_goTypes = []any{
 	(*CreateOrderResponse)(nil),     // 7: holdfast.orders.v1.CreateOrderResponse
 	(*GetOrderRequest)(nil),         // 8: holdfast.orders.v1.GetOrderRequest
 	(*GetOrderResponse)(nil),        // 9: holdfast.orders.v1.GetOrderResponse
-	(*WatchOrderRequest)(nil),       // 10: holdfast.orders.v1.WatchOrderRequest
-	(*WatchOrderResponse)(nil),      // 11: holdfast.orders.v1.WatchOrderResponse
-	(*ListOrdersRequest)(nil),       // 12: holdfast.orders.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),      // 13: holdfast.orders.v1.ListOrdersResponse
-	(*UpdateOrderRequest)(nil),      // 14: holdfast.orders.v1.UpdateOrderRequest
-	(*UpdateOrderResponse)(nil),     // 15: holdfast.orders.v1.UpdateOrderResponse
-	(*CancelOrderRequest)(nil),      // 16: holdfast.orders.v1.CancelOrderRequest
-	(*CancelOrderResponse)(nil),     // 17: holdfast.orders.v1.CancelOrderResponse
-	(*CreateOrderRequest_Line)(nil), // 18: holdfast.orders.v1.CreateOrderRequest.Line
-	(*money.Money)(nil),             // 19: google.type.Money
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
+	(*ExplainOrderRequest)(nil),     // 10: holdfast.orders.v1.ExplainOrderRequest
+	(*ExplainOrderResponse)(nil),    // 11: holdfast.orders.v1.ExplainOrderResponse
+	(*WatchOrderRequest)(nil),       // 12: holdfast.orders.v1.WatchOrderRequest
+	(*WatchOrderResponse)(nil),      // 13: holdfast.orders.v1.WatchOrderResponse
+	(*ListOrdersRequest)(nil),       // 14: holdfast.orders.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),      // 15: holdfast.orders.v1.ListOrdersResponse
+	(*UpdateOrderRequest)(nil),      // 16: holdfast.orders.v1.UpdateOrderRequest
+	(*UpdateOrderResponse)(nil),     // 17: holdfast.orders.v1.UpdateOrderResponse
+	(*CancelOrderRequest)(nil),      // 18: holdfast.orders.v1.CancelOrderRequest
+	(*CancelOrderResponse)(nil),     // 19: holdfast.orders.v1.CancelOrderResponse
+	(*CreateOrderRequest_Line)(nil), // 20: holdfast.orders.v1.CreateOrderRequest.Line
+	(*money.Money)(nil),             // 21: google.type.Money
+	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
 }
 var file_holdfast_orders_v1_orders_proto_depIdxs = []int32{
-	19, // 0: holdfast.orders.v1.Product.price:type_name -> google.type.Money
-	19, // 1: holdfast.orders.v1.OrderLine.unit_price:type_name -> google.type.Money
+	21, // 0: holdfast.orders.v1.Product.price:type_name -> google.type.Money
+	21, // 1: holdfast.orders.v1.OrderLine.unit_price:type_name -> google.type.Money
 	0,  // 2: holdfast.orders.v1.Order.state:type_name -> holdfast.orders.v1.OrderState
 	2,  // 3: holdfast.orders.v1.Order.lines:type_name -> holdfast.orders.v1.OrderLine
-	19, // 4: holdfast.orders.v1.Order.total:type_name -> google.type.Money
-	20, // 5: holdfast.orders.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	20, // 6: holdfast.orders.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	21, // 4: holdfast.orders.v1.Order.total:type_name -> google.type.Money
+	22, // 5: holdfast.orders.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	22, // 6: holdfast.orders.v1.Order.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 7: holdfast.orders.v1.ListProductsResponse.products:type_name -> holdfast.orders.v1.Product
-	18, // 8: holdfast.orders.v1.CreateOrderRequest.lines:type_name -> holdfast.orders.v1.CreateOrderRequest.Line
+	20, // 8: holdfast.orders.v1.CreateOrderRequest.lines:type_name -> holdfast.orders.v1.CreateOrderRequest.Line
 	3,  // 9: holdfast.orders.v1.CreateOrderResponse.order:type_name -> holdfast.orders.v1.Order
 	3,  // 10: holdfast.orders.v1.GetOrderResponse.order:type_name -> holdfast.orders.v1.Order
 	3,  // 11: holdfast.orders.v1.WatchOrderResponse.order:type_name -> holdfast.orders.v1.Order
@@ -1365,19 +1485,21 @@ var file_holdfast_orders_v1_orders_proto_depIdxs = []int32{
 	4,  // 16: holdfast.orders.v1.OrdersService.ListProducts:input_type -> holdfast.orders.v1.ListProductsRequest
 	6,  // 17: holdfast.orders.v1.OrdersService.CreateOrder:input_type -> holdfast.orders.v1.CreateOrderRequest
 	8,  // 18: holdfast.orders.v1.OrdersService.GetOrder:input_type -> holdfast.orders.v1.GetOrderRequest
-	10, // 19: holdfast.orders.v1.OrdersService.WatchOrder:input_type -> holdfast.orders.v1.WatchOrderRequest
-	12, // 20: holdfast.orders.v1.OrdersService.ListOrders:input_type -> holdfast.orders.v1.ListOrdersRequest
-	14, // 21: holdfast.orders.v1.OrdersService.UpdateOrder:input_type -> holdfast.orders.v1.UpdateOrderRequest
-	16, // 22: holdfast.orders.v1.OrdersService.CancelOrder:input_type -> holdfast.orders.v1.CancelOrderRequest
-	5,  // 23: holdfast.orders.v1.OrdersService.ListProducts:output_type -> holdfast.orders.v1.ListProductsResponse
-	7,  // 24: holdfast.orders.v1.OrdersService.CreateOrder:output_type -> holdfast.orders.v1.CreateOrderResponse
-	9,  // 25: holdfast.orders.v1.OrdersService.GetOrder:output_type -> holdfast.orders.v1.GetOrderResponse
-	11, // 26: holdfast.orders.v1.OrdersService.WatchOrder:output_type -> holdfast.orders.v1.WatchOrderResponse
-	13, // 27: holdfast.orders.v1.OrdersService.ListOrders:output_type -> holdfast.orders.v1.ListOrdersResponse
-	15, // 28: holdfast.orders.v1.OrdersService.UpdateOrder:output_type -> holdfast.orders.v1.UpdateOrderResponse
-	17, // 29: holdfast.orders.v1.OrdersService.CancelOrder:output_type -> holdfast.orders.v1.CancelOrderResponse
-	23, // [23:30] is the sub-list for method output_type
-	16, // [16:23] is the sub-list for method input_type
+	10, // 19: holdfast.orders.v1.OrdersService.ExplainOrder:input_type -> holdfast.orders.v1.ExplainOrderRequest
+	12, // 20: holdfast.orders.v1.OrdersService.WatchOrder:input_type -> holdfast.orders.v1.WatchOrderRequest
+	14, // 21: holdfast.orders.v1.OrdersService.ListOrders:input_type -> holdfast.orders.v1.ListOrdersRequest
+	16, // 22: holdfast.orders.v1.OrdersService.UpdateOrder:input_type -> holdfast.orders.v1.UpdateOrderRequest
+	18, // 23: holdfast.orders.v1.OrdersService.CancelOrder:input_type -> holdfast.orders.v1.CancelOrderRequest
+	5,  // 24: holdfast.orders.v1.OrdersService.ListProducts:output_type -> holdfast.orders.v1.ListProductsResponse
+	7,  // 25: holdfast.orders.v1.OrdersService.CreateOrder:output_type -> holdfast.orders.v1.CreateOrderResponse
+	9,  // 26: holdfast.orders.v1.OrdersService.GetOrder:output_type -> holdfast.orders.v1.GetOrderResponse
+	11, // 27: holdfast.orders.v1.OrdersService.ExplainOrder:output_type -> holdfast.orders.v1.ExplainOrderResponse
+	13, // 28: holdfast.orders.v1.OrdersService.WatchOrder:output_type -> holdfast.orders.v1.WatchOrderResponse
+	15, // 29: holdfast.orders.v1.OrdersService.ListOrders:output_type -> holdfast.orders.v1.ListOrdersResponse
+	17, // 30: holdfast.orders.v1.OrdersService.UpdateOrder:output_type -> holdfast.orders.v1.UpdateOrderResponse
+	19, // 31: holdfast.orders.v1.OrdersService.CancelOrder:output_type -> holdfast.orders.v1.CancelOrderResponse
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -1388,14 +1510,14 @@ func file_holdfast_orders_v1_orders_proto_init() {
 	if File_holdfast_orders_v1_orders_proto != nil {
 		return
 	}
-	file_holdfast_orders_v1_orders_proto_msgTypes[13].OneofWrappers = []any{}
+	file_holdfast_orders_v1_orders_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_orders_v1_orders_proto_rawDesc), len(file_holdfast_orders_v1_orders_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

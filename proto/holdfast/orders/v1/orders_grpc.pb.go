@@ -25,6 +25,7 @@ const (
 	OrdersService_ListProducts_FullMethodName = "/holdfast.orders.v1.OrdersService/ListProducts"
 	OrdersService_CreateOrder_FullMethodName  = "/holdfast.orders.v1.OrdersService/CreateOrder"
 	OrdersService_GetOrder_FullMethodName     = "/holdfast.orders.v1.OrdersService/GetOrder"
+	OrdersService_ExplainOrder_FullMethodName = "/holdfast.orders.v1.OrdersService/ExplainOrder"
 	OrdersService_WatchOrder_FullMethodName   = "/holdfast.orders.v1.OrdersService/WatchOrder"
 	OrdersService_ListOrders_FullMethodName   = "/holdfast.orders.v1.OrdersService/ListOrders"
 	OrdersService_UpdateOrder_FullMethodName  = "/holdfast.orders.v1.OrdersService/UpdateOrder"
@@ -47,6 +48,17 @@ type OrdersServiceClient interface {
 	CreateOrder(ctx context.Context, in *CreateOrderRequest, opts ...grpc.CallOption) (*CreateOrderResponse, error)
 	// Returns one order of the caller's tenant.
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
+	// Says in plain words how an order stands: what a language model makes of it, or,
+	// where none answers in time, a sentence made from its state. The sentence is an
+	// OK answer as well, marked `degraded`: how an order stands is no reason to fail.
+	//
+	// Nothing changes, so it is a read and may be repeated. That each answer of a
+	// model costs something is bounded elsewhere: by the budgets of the tenant, which
+	// the LLM gateway keeps, and by how little one answer may be. `calls` does not
+	// name LLMGatewayService.Generate, since this method does not wait for as long as
+	// that may take: it gives it a second or two of its own three, and then answers
+	// without it.
+	ExplainOrder(ctx context.Context, in *ExplainOrderRequest, opts ...grpc.CallOption) (*ExplainOrderResponse, error)
 	// Follows one order of the caller's tenant: every revision of it, once and in
 	// order. Without a resume token the stream begins with the order as it is;
 	// with one it goes on after the answer that the token came with, on whichever
@@ -100,6 +112,16 @@ func (c *ordersServiceClient) GetOrder(ctx context.Context, in *GetOrderRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOrderResponse)
 	err := c.cc.Invoke(ctx, OrdersService_GetOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ordersServiceClient) ExplainOrder(ctx context.Context, in *ExplainOrderRequest, opts ...grpc.CallOption) (*ExplainOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainOrderResponse)
+	err := c.cc.Invoke(ctx, OrdersService_ExplainOrder_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +193,17 @@ type OrdersServiceServer interface {
 	CreateOrder(context.Context, *CreateOrderRequest) (*CreateOrderResponse, error)
 	// Returns one order of the caller's tenant.
 	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
+	// Says in plain words how an order stands: what a language model makes of it, or,
+	// where none answers in time, a sentence made from its state. The sentence is an
+	// OK answer as well, marked `degraded`: how an order stands is no reason to fail.
+	//
+	// Nothing changes, so it is a read and may be repeated. That each answer of a
+	// model costs something is bounded elsewhere: by the budgets of the tenant, which
+	// the LLM gateway keeps, and by how little one answer may be. `calls` does not
+	// name LLMGatewayService.Generate, since this method does not wait for as long as
+	// that may take: it gives it a second or two of its own three, and then answers
+	// without it.
+	ExplainOrder(context.Context, *ExplainOrderRequest) (*ExplainOrderResponse, error)
 	// Follows one order of the caller's tenant: every revision of it, once and in
 	// order. Without a resume token the stream begins with the order as it is;
 	// with one it goes on after the answer that the token came with, on whichever
@@ -208,6 +241,9 @@ func (UnimplementedOrdersServiceServer) CreateOrder(context.Context, *CreateOrde
 }
 func (UnimplementedOrdersServiceServer) GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOrder not implemented")
+}
+func (UnimplementedOrdersServiceServer) ExplainOrder(context.Context, *ExplainOrderRequest) (*ExplainOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainOrder not implemented")
 }
 func (UnimplementedOrdersServiceServer) WatchOrder(*WatchOrderRequest, grpc.ServerStreamingServer[WatchOrderResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchOrder not implemented")
@@ -296,6 +332,24 @@ func _OrdersService_GetOrder_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OrdersService_ExplainOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrdersServiceServer).ExplainOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrdersService_ExplainOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrdersServiceServer).ExplainOrder(ctx, req.(*ExplainOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OrdersService_WatchOrder_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchOrderRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -379,6 +433,10 @@ var OrdersService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetOrder",
 			Handler:    _OrdersService_GetOrder_Handler,
+		},
+		{
+			MethodName: "ExplainOrder",
+			Handler:    _OrdersService_ExplainOrder_Handler,
 		},
 		{
 			MethodName: "ListOrders",
