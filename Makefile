@@ -42,7 +42,7 @@ bin/holdfast: # always asked: the Go build cache knows what is stale
 
 .PHONY: binaries
 binaries: bin/holdfast ## Build the command and every service's own binary into bin/
-	@for service in orders payments sandbox; do \
+	@for service in orders payments llm-gateway sandbox; do \
 		GO="$(GO)" VERSION="$(VERSION)" COMMIT="$(COMMIT)" deploy/images/compile $$service bin/$$service; \
 	done
 

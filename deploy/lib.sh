@@ -37,7 +37,7 @@ render() {
 		echo "resources: [$(realpath --relative-to "$dir" "$overlay")]"
 		echo "transformers: [../../deploy/base/migrations/naming]"
 		echo "images:"
-		for image in orders payments sandbox; do
+		for image in orders payments llm-gateway sandbox; do
 			printf -- '- {name: holdfast/%s, newName: %s%s, newTag: "%s"}\n' "$image" "$PREFIX" "$image" "$tag"
 		done
 	} >"$dir/kustomization.yaml"

@@ -2,3 +2,4 @@
 -- of its own.
 CREATE DATABASE orders;
 CREATE DATABASE payments;
+CREATE DATABASE llm_gateway;

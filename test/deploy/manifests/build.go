@@ -54,6 +54,7 @@ func Compose(dir, overlay string, components ...string) error {
 		fmt.Fprintf(&text, "- %s\n", filepath.Join(deploy, "components", component))
 	}
 	text.WriteString("images:\n" +
+		"- {name: holdfast/llm-gateway, newTag: 1.4.0}\n" +
 		"- {name: holdfast/orders, newTag: 1.4.0}\n" +
 		"- {name: holdfast/payments, newTag: 1.4.0}\n" +
 		"- {name: holdfast/orders-canary, newName: holdfast/orders, newTag: 1.5.0}\n" +

@@ -3,6 +3,7 @@ package manifests
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
@@ -15,13 +16,16 @@ import (
 var capacityControls = map[string][]control{
 	"the pools of all pods fit the database": {
 		{mistake: "larger pools by setting", make: func(o Objects) { config(o, "orders-config").Data["HOLDFAST_DATABASE_MAX_CONNS"] = "40" }, problem: "Deployment orders 7 x 40"},
-		{mistake: "more replicas", make: func(o Objects) { deployment(o, "payments").Spec.Replicas = pointer(int32(20)) }, problem: "Deployment payments 26 x 10"},
+		{mistake: "more replicas", make: func(o Objects) { deployment(o, "payments").Spec.Replicas = pointer(int32(30)) }, problem: "Deployment payments 36 x 10"},
 		{mistake: "an autoscaler that goes too far", with: "autoscaling", make: func(o Objects) {
 			named[*autoscalingv2.HorizontalPodAutoscaler](o, "orders").Spec.MaxReplicas = 30
 		}, problem: "Deployment orders 36 x 10"},
 		{mistake: "a rollout all at once", make: func(o Objects) {
-			deployment(o, "orders").Spec.Strategy.RollingUpdate.MaxSurge = pointer(intstr.FromString("700%"))
-		}, problem: "Deployment orders 27 x 10"},
+			deployment(o, "orders").Spec.Strategy.RollingUpdate.MaxSurge = pointer(intstr.FromString("1000%"))
+		}, problem: "Deployment orders 36 x 10"},
+		{mistake: "a service that nobody counted", overlay: "blue-green", make: func(o Objects) {
+			config(o, "llm-gateway-config").Data["HOLDFAST_DATABASE_MAX_CONNS"] = "10"
+		}, problem: "Deployment llm-gateway-blue 7 x 10"},
 		{mistake: "one colour that is forgotten", overlay: "blue-green", make: func(o Objects) { deployment(o, "orders-green").Spec.Replicas = pointer(int32(4)) }, problem: "Deployment orders-green 9 x 10"},
 		{mistake: "a server with the default", make: func(o Objects) { postgres(o).Spec.Template.Spec.Containers[0].Args = nil }, problem: "max_connections is not set"},
 		{mistake: "a smaller server of one's own", overlay: "production", make: func(o Objects) {
@@ -59,7 +63,7 @@ var capacityControls = map[string][]control{
 		{mistake: "no quota", make: func(o Objects) { remove(o, all[*corev1.ResourceQuota](o)[0]) }, problem: "0 ResourceQuotas"},
 		{mistake: "a quota without room for the surge", make: func(o Objects) {
 			quota(o)[corev1.ResourcePods] = resource.MustParse("10")
-		}, problem: "needs 18 of pods, and 10 is allowed"},
+		}, problem: "needs 26 of pods, and 10 is allowed"},
 		{mistake: "a quota without room for the memory", make: func(o Objects) {
 			quota(o)["limits.memory"] = resource.MustParse("2Gi")
 		}, problem: "of limits.memory, and 2Gi is allowed"},
@@ -108,6 +112,9 @@ func TestDefaultsAreThoseOfTheSource(t *testing.T) {
 	pool, err := migrationPool()
 	require.NoError(t, err)
 	require.Equal(t, 3, pool)
+	longest, err := longestRoute()
+	require.NoError(t, err)
+	require.Equal(t, 5*time.Minute, longest)
 	_, err = variablesOf("warehouse")
 	require.Error(t, err, "a service that does not exist has no settings")
 	for name := range known {

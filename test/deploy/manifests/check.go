@@ -18,6 +18,7 @@ func Checks() []Check {
 		{"secrets come by reference", findSpelledSecrets},
 		{"no Service leads to the admin port", findExposedAdmin},
 		{"a pod is given the time its shutdown takes", findShortGrace},
+		{"what a model writes ends where it began", findCutGenerations},
 		{"traffic has time to go elsewhere before SIGTERM", findNoPreStop},
 		{"probes ask what they are for, and in time", findBadProbes},
 		{"the pools of all pods fit the database", findCrowdedDatabase},

@@ -21,12 +21,18 @@ var flows = []flow{
 	{"smoke", "orders", "grpc"},
 	{"smoke", "payments", "http"},
 	{"smoke", "payments", "grpc"},
+	{"smoke", "llm-gateway", "http"},
+	{"smoke", "llm-gateway", "grpc"},
 	{"orders", "payments", "grpc"},
+	{"orders", "llm-gateway", "grpc"},
 	{"orders", "postgres", "postgres"},
 	{"payments", "postgres", "postgres"},
+	{"llm-gateway", "postgres", "postgres"},
+	{"llm-gateway-migrate", "postgres", "postgres"},
 	{"orders-migrate", "postgres", "postgres"},
 	{"payments-migrate", "postgres", "postgres"},
 	{"payments", "sandbox", "http"},
+	{"llm-gateway", "sandbox", "http"},
 }
 
 // smoke is a pod that no manifest has: deploy/blue-green makes one.
@@ -58,6 +64,7 @@ func findBadFlows(objects Objects) []string {
 			}
 		}
 		found = append(found, findBorderFlows(policies, from, source, ports[from])...)
+		found = append(found, findOutsideFlows(policies, from, source)...)
 	}
 	return found
 }
@@ -81,11 +88,12 @@ func findBorderFlows(policies []*networkingv1.NetworkPolicy, name string, pod la
 	found.check(leaves(policies, pod, labels.Set{"k8s-app": "kube-dns"}, system, dns), "%s cannot ask DNS", name)
 	other := corev1.ContainerPort{Name: "other", ContainerPort: 1234}
 	found.check(!leaves(policies, pod, nil, elsewhere, other), "%s can reach anything anywhere", name)
+	published := slices.Contains([]string{"llm-gateway", "orders", "payments"}, name)
 	for _, port := range append(ports, other) {
 		found.check(!enters(policies, pod, nil, elsewhere, port), "anything can reach %s of %s", port.Name, name)
-		public := (name == "orders" || name == "payments") && (port.Name == "http" || port.Name == "grpc")
+		public := published && (port.Name == "http" || port.Name == "grpc")
 		found.check(enters(policies, pod, nil, ingress, port) == public, "users and %s of %s: open is %v", port.Name, name, !public)
-		scraped := (name == "orders" || name == "payments") && port.Name == "probe"
+		scraped := published && port.Name == "probe"
 		found.check(enters(policies, pod, nil, observability, port) == scraped, "Prometheus and %s of %s: open is %v", port.Name, name, !scraped)
 	}
 	return found

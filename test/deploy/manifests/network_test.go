@@ -33,6 +33,21 @@ var networkControls = map[string][]control{
 		{mistake: "metrics that nobody may read", with: "network-policy", make: func(o Objects) {
 			networkPolicy(o, "observability").Spec.Ingress[0].From[0].NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "metrics"}}
 		}, problem: "Prometheus and probe of orders: open is false"},
+		{mistake: "no way out to model providers", with: "network-policy", make: func(o Objects) {
+			networkPolicy(o, "llm-gateway").Spec.Egress = networkPolicy(o, "llm-gateway").Spec.Egress[:2]
+		}, problem: "llm-gateway cannot reach 203.0.113.10 by HTTPS"},
+		{mistake: "no way out over IPv6", with: "network-policy", make: func(o Objects) {
+			networkPolicy(o, "llm-gateway").Spec.Egress[2].To = networkPolicy(o, "llm-gateway").Spec.Egress[2].To[:1]
+		}, problem: "llm-gateway cannot reach 2001:db8::10 by HTTPS"},
+		{mistake: "a way out on every port", with: "network-policy", make: func(o Objects) {
+			networkPolicy(o, "llm-gateway").Spec.Egress[2].Ports = nil
+		}, problem: "llm-gateway can reach port 22 of 203.0.113.10"},
+		{mistake: "a way to the machine's metadata", with: "network-policy", make: func(o Objects) {
+			networkPolicy(o, "llm-gateway").Spec.Egress[2].To[0].IPBlock.Except = []string{"10.0.0.0/8"}
+		}, problem: "llm-gateway can reach port 443 of 169.254.169.254"},
+		{mistake: "a way out for all", with: "network-policy", make: func(o Objects) {
+			networkPolicy(o, "llm-gateway").Spec.PodSelector.MatchLabels = nil
+		}, problem: "payments can reach 203.0.113.10 by HTTPS"},
 		{mistake: "a selector with a spelling mistake", overlay: "production", make: func(o Objects) {
 			networkPolicy(o, "payments").Spec.PodSelector.MatchLabels[nameLabel] = "payment"
 		}, problem: "orders cannot reach grpc of payments"},

@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // variable is one environment variable that a service reads.
@@ -29,10 +31,15 @@ type variables map[string]variable
 // packagesOf says where the settings of a service are declared.
 func packagesOf(service string) []string {
 	own := "services/" + service
-	if service == "sandbox" {
+	everyone := []string{own, "pkg/service", "pkg/telemetry", "pkg/auth", "pkg/resources", "pkg/postgres", "pkg/ratelimit"}
+	switch service {
+	case "sandbox":
 		return []string{own, "pkg/resources"}
+	case "llm-gateway": // its ledger has keys of its own
+		return everyone
+	default:
+		return append(everyone, "pkg/idempotency", "pkg/flags")
 	}
-	return []string{own, "pkg/service", "pkg/telemetry", "pkg/auth", "pkg/resources", "pkg/postgres", "pkg/idempotency", "pkg/flags"}
 }
 
 var readAlready sync.Map
@@ -90,6 +97,60 @@ func migrationPool() (int, error) {
 		err = errors.New("how many connections a migration holds is not said in pkg/postgres/migrate.go any more")
 	}
 	return found, err
+}
+
+// longestRoute reads how long a generation may take by the routes that are built into
+// llm-gateway: what they say, or else what a route is that says nothing.
+func longestRoute() (time.Duration, error) {
+	var longest time.Duration
+	err := eachFile("services/llm-gateway/routes/parse_route.go", func(file *ast.File) {
+		ast.Inspect(file, func(node ast.Node) bool {
+			field, ok := node.(*ast.KeyValueExpr)
+			if !ok {
+				return true
+			}
+			name, isName := field.Key.(*ast.Ident)
+			product, isProduct := field.Value.(*ast.BinaryExpr)
+			if isName && isProduct && name.Name == "Total" {
+				number, _ := product.X.(*ast.BasicLit)
+				unit, _ := product.Y.(*ast.SelectorExpr)
+				if number != nil && unit != nil && unit.Sel.Name == "Minute" {
+					n, _ := strconv.Atoi(number.Value)
+					longest = time.Duration(n) * time.Minute
+				}
+			}
+			return true
+		})
+	})
+	if err == nil && longest == 0 {
+		err = errors.New("how long a route may take is not said in services/llm-gateway/routes/parse_route.go any more")
+	}
+	if err != nil {
+		return 0, err
+	}
+	text, err := os.ReadFile(filepath.Join(Root, "services/llm-gateway/builtin/routes.yaml"))
+	if err != nil {
+		return 0, err
+	}
+	type settings struct{ Timeouts struct{ Total string } }
+	var file struct {
+		Defaults settings
+		Routes   []settings
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return 0, fmt.Errorf("routes.yaml: %w", err)
+	}
+	for _, route := range append(file.Routes, file.Defaults) {
+		if route.Timeouts.Total == "" {
+			continue
+		}
+		total, err := time.ParseDuration(route.Timeouts.Total)
+		if err != nil {
+			return 0, fmt.Errorf("routes.yaml: %w", err)
+		}
+		longest = max(longest, total)
+	}
+	return longest, nil
 }
 
 // eachFile parses the platform's Go files that match, tests left out.

@@ -39,6 +39,33 @@ func findShortGrace(objects Objects) []string {
 	return found
 }
 
+// findCutGenerations wants a replica of llm-gateway that leaves to have as long as
+// its longest route: what a model has begun to write is paid for, and nobody can go
+// on with it elsewhere.
+func findCutGenerations(objects Objects) []string {
+	longest, err := longestRoute()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var found problems
+	for _, w := range servers(objects) {
+		if w.service() != "llm-gateway" {
+			continue
+		}
+		s, err := w.settings(objects)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		drain, err := s.duration("HOLDFAST_DRAIN_CAP")
+		if err != nil {
+			found.add("%s: %v", w.name, err)
+			continue
+		}
+		found.check(drain >= longest, "%s: a generation may take %v, and is cut off after %v when its replica leaves", w.name, longest, drain)
+	}
+	return found
+}
+
 // leastPreStop is how long the news that a pod is going takes to reach every
 // node and every balancer.
 const leastPreStop = 5 * time.Second

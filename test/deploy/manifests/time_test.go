@@ -10,9 +10,18 @@ var timeControls = map[string][]control{
 		{mistake: "the default grace", make: func(o Objects) { podOf(o, "orders").TerminationGracePeriodSeconds = nil }, problem: "may take 45s, and the pod is killed after 30s"},
 		{mistake: "a second too little", make: func(o Objects) { podOf(o, "payments").TerminationGracePeriodSeconds = pointer(int64(44)) }, problem: "killed after 44s"},
 		{mistake: "a longer drain by setting", make: func(o Objects) { config(o, "orders-config").Data["HOLDFAST_DRAIN_CAP"] = "30s" }, problem: "may take 55s"},
+		{mistake: "generations that are given no time", make: func(o Objects) { podOf(o, "llm-gateway").TerminationGracePeriodSeconds = pointer(int64(45)) }, problem: "Deployment llm-gateway: a shutdown may take 5m25s, and the pod is killed after 45s"},
 		{mistake: "a longer preStop", make: func(o Objects) { containerOf(o, "orders").Lifecycle.PreStop.Sleep.Seconds = 15 }, problem: "may take 55s"},
 		{mistake: "a sandbox that is cut off", make: func(o Objects) { podOf(o, "sandbox").TerminationGracePeriodSeconds = pointer(int64(30)) }, problem: "Deployment sandbox"},
 		{mistake: "a setting that is no duration", make: func(o Objects) { config(o, "orders-config").Data["HOLDFAST_DRAIN_CAP"] = "20" }, problem: "missing unit"},
+	},
+	"what a model writes ends where it began": {
+		{mistake: "the drain of the other services", make: func(o Objects) { config(o, "llm-gateway-config").Data["HOLDFAST_DRAIN_CAP"] = "20s" }, problem: "may take 5m0s, and is cut off after 20s"},
+		{mistake: "one colour that is in a hurry", overlay: "blue-green", make: func(o Objects) {
+			c := containerOf(o, "llm-gateway-green")
+			c.Env = append(c.Env, corev1.EnvVar{Name: "HOLDFAST_DRAIN_CAP", Value: "1m"})
+		}, problem: "Deployment llm-gateway-green: a generation"},
+		{mistake: "a setting that is no duration", make: func(o Objects) { config(o, "llm-gateway-config").Data["HOLDFAST_DRAIN_CAP"] = "long" }, problem: "invalid duration"},
 	},
 	"traffic has time to go elsewhere before SIGTERM": {
 		{mistake: "no hook", make: func(o Objects) { containerOf(o, "orders").Lifecycle = nil }, problem: "no preStop"},

@@ -54,7 +54,7 @@ func (w workload) container() *corev1.Container { return &w.template.Spec.Contai
 func (w workload) service() string {
 	repository, _ := splitImage(w.container().Image)
 	switch service := strings.TrimSuffix(path.Base(repository), "-canary"); service {
-	case "orders", "payments", "sandbox":
+	case "llm-gateway", "orders", "payments", "sandbox":
 		return service
 	default:
 		return ""

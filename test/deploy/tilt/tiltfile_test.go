@@ -19,7 +19,7 @@ import (
 const root = "../../.."
 
 // services are those whose images Tilt builds.
-var services = []string{"orders", "payments", "sandbox"}
+var services = []string{"llm-gateway", "orders", "payments", "sandbox"}
 
 // overlay is the one that Tilt deploys, rendered once.
 var overlay = sync.OnceValues(func() (string, error) {
@@ -94,7 +94,7 @@ func TestEveryObjectBelongsToAResourceThatIsLabelled(t *testing.T) {
 			workloads++
 		}
 	}
-	require.GreaterOrEqual(t, workloads, 6, "three services, Postgres, two migrations")
+	require.GreaterOrEqual(t, workloads, 8, "four services, Postgres, three migrations")
 }
 
 func TestAWorkloadThatNobodyConfiguredIsFound(t *testing.T) {
@@ -123,13 +123,15 @@ func TestResourcesWaitForWhatTheyNeed(t *testing.T) {
 	require.Empty(t, p.Dangling())
 	require.Nil(t, p.Cycle())
 	for resource, needs := range map[string][]string{
-		"postgres":         {"configuration"},
-		"orders-migrate":   {"postgres", "compile"},
-		"payments-migrate": {"postgres", "compile"},
-		"sandbox":          {"configuration", "compile"},
-		"payments":         {"payments-migrate", "sandbox"},
-		"orders":           {"orders-migrate", "payments", "postgres"},
-		"smoke":            {"orders"},
+		"postgres":            {"configuration"},
+		"orders-migrate":      {"postgres", "compile"},
+		"payments-migrate":    {"postgres", "compile"},
+		"llm-gateway-migrate": {"postgres", "compile"},
+		"sandbox":             {"configuration", "compile"},
+		"payments":            {"payments-migrate", "sandbox"},
+		"llm-gateway":         {"llm-gateway-migrate", "sandbox"},
+		"orders":              {"orders-migrate", "payments", "llm-gateway", "postgres"},
+		"smoke":               {"orders"},
 	} {
 		require.NotNil(t, p.Resources[resource], resource)
 		before := p.Before(resource)
