@@ -122,22 +122,45 @@ func TestDrillOverloadWithoutSheddingTakesEverything(t *testing.T) {
 	brokenBy(t, drill.OverloadName, drill.NoShedding, "critical requests go on being answered")
 }
 
-// TestDrillChaosSeesWhatIsTakenAway takes one safeguard away each day, or the one
-// that HOLDFAST_CHAOS_SABOTAGE names, or with "all" every one.
-func TestDrillChaosSeesWhatIsTakenAway(t *testing.T) {
-	known := drill.Sabotages(drill.ChaosName)
-	today := time.Now().YearDay() % len(known)
-	chosen := known[today : today+1]
-	switch wanted := os.Getenv("HOLDFAST_CHAOS_SABOTAGE"); wanted {
-	case "":
-	case "all":
-		chosen = known
-	default:
-		one, err := drill.ParseSabotage(drill.ChaosName, wanted)
-		require.NoError(t, err)
-		chosen = []drill.Sabotage{one}
+func TestDrillLLMIsPaidForOnceAndCutsNothingSilently(t *testing.T) {
+	holds(t, drill.LLMName, "--duration", "6s")
+}
+
+// TestDrillLLMSeesWhatIsTakenAway: see ofTheDay.
+func TestDrillLLMSeesWhatIsTakenAway(t *testing.T) {
+	part := map[drill.Sabotage]string{
+		drill.NoDrain:       "neither a failing provider nor a leaving replica",
+		drill.NoReservation: "no budget is overshot",
+		drill.NoReconciler:  "the ledger is the providers' invoice",
 	}
-	for _, sabotage := range chosen {
+	for _, sabotage := range ofTheDay(t, drill.LLMName, "HOLDFAST_LLM_SABOTAGE") {
+		t.Run(string(sabotage), func(t *testing.T) {
+			brokenBy(t, drill.LLMName, sabotage, part[sabotage], "--duration", "4s")
+		})
+	}
+}
+
+// ofTheDay is one sabotage of a drill each day, or the one that the variable names,
+// or with "all" every one: all of them take long.
+func ofTheDay(t *testing.T, name, variable string) []drill.Sabotage {
+	t.Helper()
+	known := drill.Sabotages(name)
+	switch wanted := os.Getenv(variable); wanted {
+	case "":
+		today := time.Now().YearDay() % len(known)
+		return known[today : today+1]
+	case "all":
+		return known
+	default:
+		one, err := drill.ParseSabotage(name, wanted)
+		require.NoError(t, err)
+		return []drill.Sabotage{one}
+	}
+}
+
+// TestDrillChaosSeesWhatIsTakenAway: see ofTheDay.
+func TestDrillChaosSeesWhatIsTakenAway(t *testing.T) {
+	for _, sabotage := range ofTheDay(t, drill.ChaosName, "HOLDFAST_CHAOS_SABOTAGE") {
 		t.Run(string(sabotage), func(t *testing.T) {
 			brokenBy(t, drill.ChaosName, sabotage, "no card charged twice", "--duration", "12s")
 		})

@@ -59,7 +59,7 @@ func TestLoadJudgesAPlatformThatRunsElsewhere(t *testing.T) {
 func TestSmokeTellsAServiceThatWorksFromOneThatDoesNot(t *testing.T) {
 	r := startUp(t, "--ephemeral")
 	front := strings.TrimPrefix(r.url, "http://")
-	for _, service := range []string{"orders", "payments"} {
+	for _, service := range []string{"orders", "payments", "llm-gateway"} {
 		code, out, problems := holdfast(t, "smoke", service, "--http", front)
 		require.Zero(t, code, problems)
 		require.Contains(t, out, service+" at "+front+" answers rightly")

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/service"
+	"github.com/holdfast-dev/holdfast/services/llm-gateway/ledger"
 	"github.com/holdfast-dev/holdfast/test/trap"
 )
 
@@ -28,7 +29,7 @@ func (d *development) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&d.dieAt, "die-at", "", "die at a step, such as second-commit:before:3")
 	flags.StringVar(&d.stallAt, "stall-at", "", "hold every Nth request up at a step")
 	flags.DurationVar(&d.stallFor, "stall-for", time.Second, "for how long")
-	flags.StringVar(&d.without, "without", "", "go without a safeguard: epoch or seal")
+	flags.StringVar(&d.without, "without", "", "go without a safeguard: epoch, seal or reservation")
 }
 
 func (d *development) options(name string) ([]service.Option, error) {
@@ -36,15 +37,22 @@ func (d *development) options(name string) ([]service.Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	safeguards := map[string]idempotency.Safeguard{"": 0, "epoch": idempotency.Epoch, "seal": idempotency.Seal}
-	safeguard, known := safeguards[d.without]
-	if !known {
-		return nil, fmt.Errorf("there is no safeguard %q: there are epoch and seal", d.without)
-	}
-	if safeguard != 0 {
-		parts = append(parts, fx.Decorate(func(s *idempotency.Store) *idempotency.Store { return s.Without(safeguard) }))
+	switch d.without {
+	case "":
+	case "epoch":
+		parts = append(parts, withoutSafeguard(idempotency.Epoch))
+	case "seal":
+		parts = append(parts, withoutSafeguard(idempotency.Seal))
+	case "reservation":
+		parts = append(parts, fx.Decorate(func(l *ledger.Ledger) *ledger.Ledger { return l.Without(ledger.Reservation) }))
+	default:
+		return nil, fmt.Errorf("there is no safeguard %q: there are epoch, seal and reservation", d.without)
 	}
 	return []service.Option{service.WithGraph(parts...)}, nil
+}
+
+func withoutSafeguard(g idempotency.Safeguard) fx.Option {
+	return fx.Decorate(func(s *idempotency.Store) *idempotency.Store { return s.Without(g) })
 }
 
 // traps are set in a replica of orders or payments.

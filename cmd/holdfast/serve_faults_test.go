@@ -14,7 +14,7 @@ func TestWhatCannotBeBrokenIsRefused(t *testing.T) {
 		"serve orders --die-at nowhere":           `"nowhere" is no point: it is STEP:before:N or STEP:after:N`,
 		"serve payments --stall-at seal:before:0": `"seal:before:0" is no point`,
 		"serve sandbox --die-at seal:before:1":    "no trap can be set in sandbox",
-		"serve orders --without luck":             `there is no safeguard "luck": there are epoch and seal`,
+		"serve orders --without luck":             `there is no safeguard "luck": there are epoch, seal and reservation`,
 		"serve orders --sabotage luck":            `no service knows the sabotage "luck"`,
 	} {
 		code, _, stderr := holdfast(t, strings.Fields(args)...)

@@ -28,6 +28,11 @@ var smokeTests = map[string]struct{ path, body, wants string }{
 		"/v1/payments:charge", `{"reference":"%s","amount":{"currencyCode":"USD","units":"1"},"payment_method":"pm_card_ok"}`,
 		`"PAYMENT_STATE_CAPTURED"`,
 	},
+	// The sandbox's model says what it is told to.
+	local.LLMGateway: {
+		"/v1/llm:generate", `{"prompt":{"model":"sandbox-small","max_tokens":16,"messages":[{"role":"ROLE_USER","parts":[{"text":"smoke test %s [[say it works]]"}]}]}}`,
+		`"it works"`,
+	},
 }
 
 func smokeCommand() *cobra.Command {
@@ -38,12 +43,13 @@ func smokeCommand() *cobra.Command {
 		Long: `Sends the service one write over HTTP, with an idempotency key, and sends it
 again: the answer must be right, and the same. Exit code 1 means that it is not.
 
-It costs real money where the card processor is real: it is for the sandbox.`,
+It costs real money where the card processor or the models are real: it is for the
+sandbox.`,
 		Args:      exactlyOne("service"),
-		ValidArgs: []string{local.Orders, local.Payments},
+		ValidArgs: []string{local.Orders, local.Payments, local.LLMGateway},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, ok := smokeTests[args[0]]; !ok {
-				return fmt.Errorf("there is no smoke test for %q: there are some for orders and payments", args[0])
+				return fmt.Errorf("there is no smoke test for %q: there are some for orders, payments and llm-gateway", args[0])
 			}
 			if err := smoke(cmd.Context(), args[0], address, key); err != nil {
 				return err

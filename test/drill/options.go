@@ -79,6 +79,6 @@ type Drill struct {
 func All() []Drill {
 	return []Drill{
 		rollingDrill(), crashDrill(), freezeDrill(), postgresDrill(), processorDrill(), partitionDrill(), slowDrill(), overloadDrill(),
-		chaosDrill(),
+		llmDrill(), chaosDrill(),
 	}
 }

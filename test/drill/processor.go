@@ -101,7 +101,12 @@ func (s *stage) script(ctx context.Context, seed uint64, rules ...map[string]any
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.sandboxURL+"/faults", bytes.NewReader(body))
+	return s.tellSandbox(ctx, "/faults", body)
+}
+
+// tellSandbox posts something to the sandbox that is not for what it plays.
+func (s *stage) tellSandbox(ctx context.Context, path string, body []byte) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.sandboxURL+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,11 @@ const (
 	NoBreaker Sabotage = "no-breaker"
 	// NoShedding accepts every request.
 	NoShedding Sabotage = "no-shedding"
+	// NoReservation sends requests to models without asking the budget whether it has
+	// room for the worst that they can cost.
+	NoReservation Sabotage = "no-reservation"
+	// NoReconciler asks no provider what became of a request whose replica died.
+	NoReconciler Sabotage = "no-reconciler"
 )
 
 // withoutCompleter are the settings of NoCompleter.
@@ -63,6 +68,8 @@ func (s Sabotage) arguments() []string {
 		return []string{"--without", "epoch"}
 	case NoSeal:
 		return []string{"--without", "seal"}
+	case NoReservation:
+		return []string{"--without", "reservation"}
 	default:
 		return nil
 	}

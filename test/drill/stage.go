@@ -67,35 +67,16 @@ type stage struct {
 // and a balancer in front of these. What was started is stopped by close, also
 // after an error.
 func (s *stage) set(ctx context.Context, o *Options) (err error) {
-	if err := o.Validate(); err != nil {
+	if err := s.prepare(o); err != nil {
 		return err
 	}
-	if o.Progress == nil {
-		o.Progress = func(string, ...any) {}
-	}
-	s.progress = o.Progress
-	if s.data, err = local.TemporaryData(); err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) { s.data.Close() })
 	if err := s.startPostgres(ctx); err != nil {
 		return err
 	}
-	secrets, err := s.data.DerivationSecrets()
+	environment, err := s.environment()
 	if err != nil {
 		return err
 	}
-	environment := local.Environment{
-		DatabaseURL:       s.postgres.Database,
-		DerivationSecrets: secrets,
-		SandboxDir:        s.data.SandboxDir(),
-		Extra: map[string]string{
-			"HOLDFAST_LAME_DUCK": lameDuck.String(),
-			// Eight processes share one server with its default of 100.
-			"HOLDFAST_DATABASE_MAX_CONNS": strconv.Itoa(poolSize),
-		},
-	}
-	maps.Copy(environment.Extra, s.settings)
 	s.progress("migrating the databases")
 	if err := s.migrate(ctx, environment); err != nil {
 		return err
@@ -117,6 +98,42 @@ func (s *stage) set(ctx context.Context, o *Options) (err error) {
 		return err
 	}
 	return s.openFront(ctx, o.Seed)
+}
+
+// prepare checks what was asked for, and makes a place for data and logs.
+func (s *stage) prepare(o *Options) (err error) {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, ...any) {}
+	}
+	s.progress = o.Progress
+	if s.data, err = local.TemporaryData(); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) { s.data.Close() })
+	return nil
+}
+
+// environment is what all processes are told, once Postgres runs.
+func (s *stage) environment() (local.Environment, error) {
+	secrets, err := s.data.DerivationSecrets()
+	if err != nil {
+		return local.Environment{}, err
+	}
+	environment := local.Environment{
+		DatabaseURL:       s.postgres.Database,
+		DerivationSecrets: secrets,
+		SandboxDir:        s.data.SandboxDir(),
+		Extra: map[string]string{
+			"HOLDFAST_LAME_DUCK": lameDuck.String(),
+			// Eight processes share one server with its default of 100.
+			"HOLDFAST_DATABASE_MAX_CONNS": strconv.Itoa(poolSize),
+		},
+	}
+	maps.Copy(environment.Extra, s.settings)
+	return environment, nil
 }
 
 // poolSize is how many connections each replica has to its database.

@@ -210,8 +210,10 @@ func (v *Verdict) Render(w io.Writer) error {
 	if len(v.Drains) > 0 {
 		facts.Row("drains", v.drains())
 	}
-	facts.Row("invariants", v.invariants()).
-		Row("must hold", v.checks()).
+	if v.Audit.Audited.Orders > 0 || len(v.Audit.Violations) > 0 {
+		facts.Row("invariants", v.invariants())
+	}
+	facts.Row("must hold", v.checks()).
 		Row("seed", strconv.FormatUint(v.Seed, 10)).
 		Row("took", seconds(v.Took))
 	text := []string{
