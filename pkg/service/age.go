@@ -15,8 +15,16 @@ import (
 // goes on where the client's next connection leads.
 
 // lifespan is how old connections may become, and how long their calls may take
-// to finish then.
+// to finish then. Without a grace they may take for ever.
 type lifespan struct{ age, grace time.Duration }
+
+// lifespanOf is that of the connections of a service.
+func lifespanOf(def Definition, cfg Config) lifespan {
+	if def.LongCalls {
+		return lifespan{age: cfg.MaxConnAge}
+	}
+	return lifespan{cfg.MaxConnAge, cfg.MaxConnAgeGrace}
+}
 
 // jitter is the part of the age by which gRPC varies it, either way.
 const jitter = 0.1
@@ -31,10 +39,10 @@ func (l lifespan) left(age time.Duration) time.Duration {
 }
 
 // leftOf is left for the stream of a context; known is false for one that no
-// server of ours carries.
+// server of ours carries, or that may last.
 func (l lifespan) leftOf(ctx context.Context) (left time.Duration, known bool) {
 	began, known := ctx.Value(connectedKey{}).(time.Time)
-	return l.left(time.Since(began)), known
+	return l.left(time.Since(began)), known && l.grace > 0
 }
 
 // sooner returns a channel that is closed when the other is, or after a time. The

@@ -28,11 +28,14 @@ func rehearse(next runtime.HandlerFunc) runtime.HandlerFunc {
 	}
 }
 
+// requestMethods are the HTTP methods that an API may have.
+var requestMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
 // allowed returns the methods that the path of a request takes, which a 405 must
 // tell (RFC 9110, section 15.5.6).
 func allowed(ctx context.Context, mux *runtime.ServeMux, r *http.Request) []string {
 	var methods []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+	for _, method := range requestMethods {
 		var noted rehearsal
 		other := r.Clone(context.WithValue(ctx, rehearsalKey{}, &noted))
 		other.Method, other.Body = method, http.NoBody

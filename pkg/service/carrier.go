@@ -49,8 +49,7 @@ func carry(cfg Config) runtime.Middleware {
 		return func(w http.ResponseWriter, r *http.Request, pathParams map[string]string) {
 			c := &carrier{
 				ResponseWriter: w, control: http.NewResponseController(w),
-				// Less than a drain may take: no reader holds one up.
-				patience: min(cfg.WriteTimeout, cfg.DrainCap/2), heartbeat: cfg.StreamHeartbeat,
+				patience: cfg.patience(), heartbeat: cfg.StreamHeartbeat,
 			}
 			if wantsEvents(r) {
 				c.events = true

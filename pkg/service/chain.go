@@ -12,7 +12,6 @@ import (
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/auth"
 	"github.com/holdfast-dev/holdfast/pkg/faults"
-	"github.com/holdfast-dev/holdfast/pkg/health"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
 	"github.com/holdfast-dev/holdfast/pkg/policy"
 	"github.com/holdfast-dev/holdfast/pkg/ratelimit"
@@ -45,6 +44,7 @@ type chain struct {
 	verifier  auth.Verifier
 	limits    *ratelimit.Limits
 	life      lifespan // of connections
+	longCalls bool     // of the service: see [Definition.LongCalls]
 	streams   *streamMeter
 	shedder   *shed.Shedder      // nil: shedding is off
 	store     *idempotency.Store // nil: no method of the service needs a key
@@ -64,11 +64,14 @@ func (c *chain) prepare(ctx context.Context) (err error) {
 }
 
 // unary returns the interceptors, in order, of calls that come in by way.
-func (c chain) unary(by way) []grpc.UnaryServerInterceptor {
+func (c chain) unary(by way, ends func() endings) []grpc.UnaryServerInterceptor {
 	gate := c.gate(by)
 	interceptors := []grpc.UnaryServerInterceptor{tellVersion, resilience.UnaryServerInterceptor(), apierror.UnaryServerInterceptor(c.log)}
 	if by == overNetwork {
 		interceptors = append(interceptors, gate.Address)
+	}
+	if c.longCalls {
+		interceptors = append(interceptors, c.withEndingsOfCalls(ends))
 	}
 	interceptors = append(interceptors,
 		c.policies.UnaryServerInterceptor(),
@@ -104,10 +107,10 @@ func tellVersionOfStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServer
 	return handler(srv, stream)
 }
 
-// stream returns the interceptors of streams; draining gives the channel that
-// is closed when the server begins to drain. A stream has no stored answer, and
-// so no part in idempotency.
-func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServerInterceptor {
+// stream returns the interceptors of streams; ends gives the channels that are
+// closed when they should end. A stream has no stored answer, and so no part in
+// idempotency.
+func (c chain) stream(by way, ends func() endings) []grpc.StreamServerInterceptor {
 	gate := c.gate(by)
 	interceptors := []grpc.StreamServerInterceptor{tellVersionOfStream, c.count, resilience.StreamServerInterceptor(), apierror.StreamServerInterceptor(c.log)}
 	if by == overNetwork {
@@ -115,7 +118,7 @@ func (c chain) stream(by way, draining func() <-chan struct{}) []grpc.StreamServ
 	}
 	interceptors = append(interceptors,
 		c.knownMethod,
-		c.withDraining(draining),
+		c.withEndings(ends),
 		c.policies.StreamServerInterceptor(),
 	)
 	interceptors = append(interceptors, c.faults.StreamServerInterceptors()...)
@@ -159,29 +162,3 @@ func (c chain) measured(fullMethod string) bool {
 // ofTransport reports whether a method belongs to gRPC itself: health and
 // reflection, which have no policy and ask for no credential.
 func ofTransport(fullMethod string) bool { return strings.HasPrefix(fullMethod, "/grpc.") }
-
-// withDraining tells handlers of streams when to end; see [Draining]. Health is
-// told of drains alone: a client that watches it is not to believe, because its
-// connection is old, that the server is gone.
-func (c chain) withDraining(draining func() <-chan struct{}) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		ends := draining()
-		if left, known := c.life.leftOf(stream.Context()); known && !ofTransport(info.FullMethod) {
-			either, release := sooner(ends, left)
-			defer release()
-			ends = either
-		}
-		return handler(srv, drainableStream{stream, health.WithDraining(stream.Context(), ends)})
-	}
-}
-
-type drainableStream struct {
-	grpc.ServerStream
-	ctx context.Context // a stream is asked for its context
-}
-
-// Context is the stream's context, with the channel.
-func (s drainableStream) Context() context.Context { return s.ctx }
-
-// RecvMsg receives a message; one that cannot be decoded is a typed error.
-func (s drainableStream) RecvMsg(m any) error { return receive(s.ServerStream, m) }

@@ -26,6 +26,7 @@ type Config struct {
 
 	LameDuck       time.Duration `env:"HOLDFAST_LAME_DUCK" envDefault:"2s" doc:"how long a draining replica still accepts, while its callers learn of it"`
 	DrainCap       time.Duration `env:"HOLDFAST_DRAIN_CAP" envDefault:"20s" doc:"how long requests in flight may take to finish"`
+	CutOffBefore   time.Duration `env:"HOLDFAST_CUT_OFF_BEFORE" envDefault:"2s" doc:"how long before that is over streams are told that they are about to be cut off; half of it at most"`
 	StopWorkers    time.Duration `env:"HOLDFAST_STOP_WORKERS" envDefault:"5s" doc:"how long workers may take to finish or release what they have claimed"`
 	ClosePool      time.Duration `env:"HOLDFAST_CLOSE_POOL" envDefault:"2s" doc:"how long closing the database pool may take"`
 	FlushTelemetry time.Duration `env:"HOLDFAST_FLUSH_TELEMETRY" envDefault:"5s" doc:"how long sending the last traces may take"`
@@ -52,6 +53,15 @@ func (c Config) stopTimeout() time.Duration {
 	return c.LameDuck + c.DrainCap + c.StopWorkers + c.ClosePool + stopMargin
 }
 
+// cutOffBefore is how long before the end of a drain what is left of it is told to
+// end at once. A drain that is shorter than usual keeps half of its time for what
+// may still finish.
+func (c Config) cutOffBefore() time.Duration { return min(c.CutOffBefore, c.DrainCap/2) }
+
+// patience is how long a client may take to read one piece of a stream: less than
+// a drain may take, so that no reader holds one up.
+func (c Config) patience() time.Duration { return min(c.WriteTimeout, c.DrainCap/2) }
+
 // Validate reports every setting that could not work.
 func (c Config) Validate() error {
 	var problems []error
@@ -74,7 +84,7 @@ func (c Config) Validate() error {
 		"HOLDFAST_FLUSH_TELEMETRY": c.FlushTelemetry, "HOLDFAST_MAX_CONN_AGE": c.MaxConnAge, "HOLDFAST_MAX_CONN_AGE_GRACE": c.MaxConnAgeGrace,
 		"HOLDFAST_READ_HEADER_TIMEOUT": c.ReadHeaderTimeout, "HOLDFAST_READ_TIMEOUT": c.ReadTimeout,
 		"HOLDFAST_WRITE_TIMEOUT": c.WriteTimeout, "HOLDFAST_IDLE_TIMEOUT": c.IdleTimeout,
-		"HOLDFAST_STREAM_HEARTBEAT": c.StreamHeartbeat,
+		"HOLDFAST_STREAM_HEARTBEAT": c.StreamHeartbeat, "HOLDFAST_CUT_OFF_BEFORE": c.CutOffBefore,
 	}) {
 		check(d > 0, "%s is %v, must be positive", name, d)
 	}

@@ -21,10 +21,12 @@ import (
 // meanwhile.
 type door struct {
 	listener net.Listener
-	build    func(draining <-chan struct{}) *grpc.Server
-	log      *slog.Logger
-	accepts  sync.WaitGroup // the accept loop
-	leaving  sync.WaitGroup // generations that are being stopped
+	build    func(endings) *grpc.Server
+	// lead is how long before what is left is cut off it is told so.
+	lead    time.Duration
+	log     *slog.Logger
+	accepts sync.WaitGroup // the accept loop
+	leaving sync.WaitGroup // generations that are being stopped
 
 	mu      sync.Mutex // held while a connection is handed over
 	current *generation
@@ -37,12 +39,14 @@ type generation struct {
 	handoff  *handoff
 	draining chan struct{} // closed when its streams should end
 	drainNow sync.Once
+	cutOff   chan struct{} // closed when what is left is about to be cut off
+	lead     time.Duration // before that
 	served   chan struct{} // closed when Serve has returned
 }
 
 // openDoor serves on the listener with a server from build.
-func openDoor(listener net.Listener, build func(draining <-chan struct{}) *grpc.Server, log *slog.Logger) *door {
-	d := &door{listener: listener, build: build, log: log}
+func openDoor(listener net.Listener, build func(endings) *grpc.Server, lead time.Duration, log *slog.Logger) *door {
+	d := &door{listener: listener, build: build, lead: lead, log: log}
 	d.current = d.serve()
 	d.accepts.Go(d.accept)
 	return d
@@ -53,9 +57,11 @@ func (d *door) serve() *generation {
 	g := &generation{
 		handoff:  newHandoff(d.listener.Addr()),
 		draining: make(chan struct{}),
+		cutOff:   make(chan struct{}),
+		lead:     d.lead,
 		served:   make(chan struct{}),
 	}
-	g.server = d.build(g.draining)
+	g.server = d.build(endings{g.draining, g.cutOff})
 	go func() { // ends when the server is stopped, which waits for it
 		defer close(g.served)
 		if err := g.server.Serve(g.handoff); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -129,8 +135,9 @@ func (d *door) close(ctx context.Context) (forced bool) {
 // connection. gRPC does not tell when it has sent its GOAWAY.
 const goAwayFirst = 50 * time.Millisecond
 
-// stop drains one server: GracefulStop, and Stop when ctx ends.
+// stop drains one server: GracefulStop, and Stop when ctx ends. It is called once.
 func (g *generation) stop(ctx context.Context) (forced bool) {
+	defer beforeEnd(ctx, g.lead, func() { close(g.cutOff) })()
 	g.handoff.settle(ctx)
 	graceful := make(chan struct{})
 	go func() { // ends with Stop at the latest

@@ -17,7 +17,8 @@ import (
 //	1  health says NOT_SERVING, /readyz 503; liveness stays
 //	2  lame duck: everything is still accepted, while callers learn of step 1
 //	3  streams are told to end, each with a message and a way to resume; those of
-//	   gRPC a moment after step 4 has begun, so that who resumes does it elsewhere
+//	   gRPC a moment after step 4 has begun, so that who resumes does it elsewhere;
+//	   and those that are left when its time is nearly over once more, to end at once
 //	4  the HTTP edge and the public gRPC server finish, in parallel; the
 //	   gateway's own server after both
 //	5  workers stop claiming and release what they have
@@ -40,15 +41,17 @@ type public struct {
 	mu       sync.Mutex
 	drained  bool          // by POST /drain
 	stopping bool          // for good
-	ending   chan struct{} // of the gateway's streams: closed when they should end
+	ending   chan struct{} // of the streams over HTTP: closed when they should end
+	// cutOff is closed when what is left over HTTP is about to be cut off. A drain
+	// that does not end the process cuts nothing off there.
+	cutOff chan struct{}
 }
 
-// draining is the channel that ends the gateway's streams. It is a new one
-// after each drain.
-func (p *public) draining() <-chan struct{} {
+// endings end what came over HTTP. The first of them is a new one after each drain.
+func (p *public) endings() endings {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ending
+	return endings{p.ending, p.cutOff}
 }
 
 // shutdown does steps 1 to 5. When ctx ends the rest is forced. It returns an
@@ -102,6 +105,7 @@ func (p *public) finishRequests(ctx context.Context) (forced bool) {
 	if p.sabotage&NoDrain != 0 {
 		cancel()
 	}
+	defer beforeEnd(ctx, p.cfg.cutOffBefore(), func() { close(p.cutOff) })()
 	var both sync.WaitGroup
 	var edgeForced, doorForced bool
 	both.Go(func() { edgeForced = p.edge.close(ctx) })

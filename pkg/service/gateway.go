@@ -31,15 +31,15 @@ type inside struct {
 }
 
 // openInside serves what the gateway calls.
-func openInside(plan blueprint, draining func() <-chan struct{}, log *slog.Logger) (*inside, error) {
+func openInside(plan blueprint, ends func() endings, log *slog.Logger) (*inside, error) {
 	endless := plan
 	// An HTTP connection carries one request at a time: there are never more.
 	endless.cfg.MaxStreams = uint32(plan.cfg.MaxConns)
-	streams, err := openPipe(endless.build(draining), log)
+	streams, err := openPipe(endless.build(ends), log)
 	if err != nil {
 		return nil, err
 	}
-	unary, err := openPipe(plan.build(draining), log, grpc.WithStreamInterceptor(streamsApart(streams.conn)))
+	unary, err := openPipe(plan.build(ends), log, grpc.WithStreamInterceptor(streamsApart(streams.conn)))
 	if err != nil {
 		streams.stop()
 		return nil, err
@@ -112,8 +112,9 @@ var setQueryParser = sync.OnceFunc(func() {
 	runtime.NewServeMux(runtime.SetQueryParameterParser(&strictQuery{}))
 })
 
-// newGateway translates HTTP to calls over conn.
-func newGateway(ctx context.Context, cfg Config, apis []API, conn *grpc.ClientConn, log *slog.Logger, injector *faults.Injector) (http.Handler, error) {
+// newGateway translates HTTP to calls over conn. What it has no route for may be at
+// a path of the routes beside it.
+func newGateway(ctx context.Context, cfg Config, apis []API, conn *grpc.ClientConn, beside *routes, log *slog.Logger, injector *faults.Injector) (http.Handler, error) {
 	setQueryParser()
 	options := append(injector.Gateway(),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newStrictJSON()),
@@ -131,8 +132,20 @@ func newGateway(ctx context.Context, cfg Config, apis []API, conn *grpc.ClientCo
 			if rehearsing(ctx) {
 				return
 			}
+			var methods []string
 			if code == http.StatusMethodNotAllowed {
-				w.Header().Set("Allow", strings.Join(allowed(ctx, mux, r), ", "))
+				methods = allowed(ctx, mux, r)
+			}
+			more, route := beside.at(r)
+			if route != nil {
+				methods, code = append(methods, more...), http.StatusMethodNotAllowed
+			}
+			if code == http.StatusMethodNotAllowed {
+				w.Header().Set("Allow", strings.Join(methods, ", "))
+			}
+			if route != nil {
+				route.refuse(w, r, routingError(r, code))
+				return
 			}
 			apierror.WriteProblem(w, routingError(r, code))
 		}),
@@ -187,16 +200,21 @@ func routingError(r *http.Request, code int) error {
 	}
 }
 
-// writeProblem answers with an error, from wherever in the gateway it comes. An
-// error that no interceptor has seen and typed is logged here.
+// writeProblem answers with an error, from wherever in the gateway it comes.
 func writeProblem(ctx context.Context, w http.ResponseWriter, log *slog.Logger, err error) {
+	apierror.WriteProblem(w, typed(ctx, log, err))
+}
+
+// typed is an error as clients see it. One that no interceptor has seen and typed
+// is logged here.
+func typed(ctx context.Context, log *slog.Logger, err error) *apierror.Error {
 	if f := faultOf(err); f != nil {
 		err = f.typed()
 	}
-	_, typed := apierror.ReasonOf(err)
+	_, known := apierror.ReasonOf(err)
 	e := apierror.From(err)
-	if e.Reason() == apierror.ReasonInternal && !typed {
+	if e.Reason() == apierror.ReasonInternal && !known {
 		log.ErrorContext(ctx, "internal error", "error_id", e.Metadata("error_id"), "error", err)
 	}
-	apierror.WriteProblem(w, e)
+	return e
 }

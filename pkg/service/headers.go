@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/pkg/idempotency"
@@ -65,14 +66,19 @@ func headersFromTrailers(ctx context.Context, w http.ResponseWriter) {
 	if !ok {
 		return
 	}
-	if values := md.TrailerMD.Get(resilience.AttemptsTrailer); len(values) > 0 {
-		w.Header().Set(headerAttempts, values[0])
+	setFromTrailers(md.TrailerMD, w.Header())
+}
+
+// setFromTrailers sets them from the trailers.
+func setFromTrailers(trailers metadata.MD, h http.Header) {
+	if values := trailers.Get(resilience.AttemptsTrailer); len(values) > 0 {
+		h.Set(headerAttempts, values[0])
 	}
-	if values := md.TrailerMD.Get(idempotency.ReplayedTrailer); len(values) > 0 {
-		w.Header().Set(headerReplayed, values[0])
+	if values := trailers.Get(idempotency.ReplayedTrailer); len(values) > 0 {
+		h.Set(headerReplayed, values[0])
 	}
-	ratelimit.HeadersFrom(md.TrailerMD, w.Header())
-	policy.HeadersFrom(md.TrailerMD, w.Header())
+	ratelimit.HeadersFrom(trailers, h)
+	policy.HeadersFrom(trailers, h)
 }
 
 // cleanHeaders puts request headers into the form that gRPC metadata has, and

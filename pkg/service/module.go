@@ -58,6 +58,7 @@ type parts struct {
 	Limits    *ratelimit.Limits
 	APIs      []API              `group:"apis"`
 	Workers   []Worker           `group:"workers"`
+	Routes    []Route            `group:"routes"`
 	Store     *idempotency.Store `optional:"true"`
 	Lifecycle fx.Lifecycle
 }
@@ -65,9 +66,9 @@ type parts struct {
 // assemble makes the public side of the service. It is invoked last, so that
 // its stop hook, the drain, runs first: everything the handlers use is closed
 // after the last handler has returned.
-func assemble(ctx context.Context, sabotage Sabotage, publish func(*public)) fx.Option {
+func assemble(ctx context.Context, def Definition, sabotage Sabotage, publish func(*public)) fx.Option {
 	return fx.Invoke(func(p parts) error {
-		plan, err := p.plan(ctx)
+		plan, err := p.plan(ctx, def)
 		if err != nil {
 			return err
 		}
@@ -89,7 +90,7 @@ func assemble(ctx context.Context, sabotage Sabotage, publish func(*public)) fx.
 }
 
 // plan checks what the service promises, and prepares its servers.
-func (p parts) plan(ctx context.Context) (blueprint, error) {
+func (p parts) plan(ctx context.Context, def Definition) (blueprint, error) {
 	policies, err := enforcePolicies(p.APIs, p.Store)
 	if err != nil {
 		return blueprint{}, err
@@ -98,7 +99,7 @@ func (p parts) plan(ctx context.Context) (blueprint, error) {
 	p.Faults.Serves(policies.All())
 	c := chain{
 		log: p.Log, policies: policies, faults: p.Faults, verifier: p.Verifier, limits: p.Limits,
-		life: lifespan{p.Config.MaxConnAge, p.Config.MaxConnAgeGrace}, streams: newStreamMeter(), shedder: p.shedder(policies), store: p.Store,
+		life: lifespanOf(def, p.Config), longCalls: def.LongCalls, streams: newStreamMeter(), shedder: p.shedder(policies), store: p.Store,
 	}
 	if err := c.prepare(ctx); err != nil {
 		return blueprint{}, err
@@ -131,6 +132,11 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 		workers: &workforce{workers: slot{name: cfg.Slot, file: cfg.ActiveSlotFile, log: p.Log}.gate(counted(ctx, p.Workers)), log: p.Log},
 		drains:  newDrainMeter(ctx),
 		ending:  make(chan struct{}),
+		cutOff:  make(chan struct{}),
+	}
+	beside, err := newRoutes(p.Routes, plan, served.endings)
+	if err != nil {
+		return nil, err
 	}
 	grpcPort, err := listenPublic(ctx, "HOLDFAST_GRPC_ADDR", cfg.GRPCAddr, cfg.MaxConns)
 	if err != nil {
@@ -147,16 +153,16 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 			_ = httpPort.Close()
 		}
 	}()
-	if served.inside, err = openInside(plan.forGateway(), served.draining, p.Log); err != nil { //nolint:contextcheck // its streams bring contexts of their own
+	if served.inside, err = openInside(plan.forGateway(), served.endings, p.Log); err != nil { //nolint:contextcheck // its streams bring contexts of their own
 		return nil, err
 	}
 	// The gateway outlives the context of starting.
-	gateway, err := newGateway(context.WithoutCancel(ctx), cfg, p.APIs, served.inside.unary.conn, p.Log, p.Faults)
+	gateway, err := newGateway(context.WithoutCancel(ctx), cfg, p.APIs, served.inside.unary.conn, beside, p.Log, p.Faults)
 	if err != nil {
 		served.inside.close(ctx)
 		return nil, err
 	}
-	served.door = openDoor(p.Faults.Listener(grpcPort), plan.buildFor, p.Log)
-	served.edge = openEdge(p.Faults.Listener(httpPort), cfg, p.Limits, withDocs(gateway, cfg.Environment), served.draining, p.Log)
+	served.door = openDoor(p.Faults.Listener(grpcPort), plan.buildFor, cfg.cutOffBefore(), p.Log)
+	served.edge = openEdge(p.Faults.Listener(httpPort), cfg, p.Limits, withDocs(gateway, cfg.Environment), beside, served.endings, p.Log)
 	return served, nil
 }

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"net/http"
 
 	"go.uber.org/fx"
@@ -59,19 +58,4 @@ type Route struct {
 // error if it wants to, from whatever the graph has.
 func ProvideRoutes(constructor any) fx.Option {
 	return fx.Provide(fx.Annotate(constructor, fx.ResultTags(`group:"routes,flatten"`)))
-}
-
-type cutOffKey struct{}
-
-// CutOff returns a channel that is closed when the stream or route of this context
-// is about to be cut off: the time of a drain is nearly over (by
-// HOLDFAST_CUT_OFF_BEFORE). A handler that may last that long selects on it, says
-// in its last message that and why it ends, and returns. It is nil, and never
-// ready, outside a server.
-//
-// [Draining] asks to end at the next good moment; this says that there is none
-// left.
-func CutOff(ctx context.Context) <-chan struct{} {
-	cutting, _ := ctx.Value(cutOffKey{}).(<-chan struct{})
-	return cutting
 }

@@ -96,7 +96,7 @@ func (p *process) live(drain, force context.Context, def Definition, s settings,
 		common(s, p.telemetry, p.health, p.dependencies, p.faults),
 		def.Module,
 		database(drain, def),
-		assemble(drain, o.sabotage, p.public.Store),
+		assemble(drain, def, o.sabotage, p.public.Store),
 		fx.Options(o.graph...),
 	)
 	err := app.Err()

@@ -32,20 +32,20 @@ func (b blueprint) forGateway() blueprint {
 }
 
 // buildFor is build for a server whose streams end once and for all.
-func (b blueprint) buildFor(draining <-chan struct{}) *grpc.Server {
-	return b.build(func() <-chan struct{} { return draining })
+func (b blueprint) buildFor(ends endings) *grpc.Server {
+	return b.build(func() endings { return ends })
 }
 
-// build returns a server that is not serving yet. Draining gives the channel
-// that ends its streams.
-func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
+// build returns a server that is not serving yet. Ends gives the channels that end
+// its streams.
+func (b blueprint) build(ends func() endings) *grpc.Server {
 	_, pings := agreed(pingEvery)
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(decodingCodec{idempotency.Codec(), b.cfg.MaxMessage}),
 		grpc.StatsHandler(b.stats),
 		grpc.StatsHandler(connections{}),
-		grpc.ChainUnaryInterceptor(b.chain.unary(b.by)...),
-		grpc.ChainStreamInterceptor(b.chain.stream(b.by, draining)...),
+		grpc.ChainUnaryInterceptor(b.chain.unary(b.by, ends)...),
+		grpc.ChainStreamInterceptor(b.chain.stream(b.by, ends)...),
 		grpc.UnknownServiceHandler(unknown),
 		// GracefulStop and Stop return when the handlers have: what follows
 		// them closes what handlers use.
@@ -61,7 +61,7 @@ func (b blueprint) build(draining func() <-chan struct{}) *grpc.Server {
 		grpc.ConnectionTimeout(b.cfg.ReadHeaderTimeout), // for the preface: a slow client holds a connection, not longer
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge:      b.cfg.MaxConnAge,
-			MaxConnectionAgeGrace: b.cfg.MaxConnAgeGrace,
+			MaxConnectionAgeGrace: b.chain.life.grace, // zero: for ever
 			MaxConnectionIdle:     15 * time.Minute,
 			Time:                  30 * time.Second,
 			Timeout:               10 * time.Second,

@@ -48,7 +48,7 @@ func TestTheGraphOfAServiceIsComplete(t *testing.T) {
 		def.Module,
 		database(t.Context(), def),
 		fx.Invoke(func(*pgxpool.Pool, postgres.Config, *idempotency.Store) {}),
-		assemble(t.Context(), 0, func(*public) {}),
+		assemble(t.Context(), def, 0, func(*public) {}),
 	))
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -78,10 +79,12 @@ func (i *instance) stream(path string, headers ...string) (*http.Response, *line
 	response, err := (&http.Client{Transport: &http.Transport{}}).Do(request)
 	require.NoError(i.t, err)
 	i.t.Cleanup(func() { response.Body.Close() })
-	return response, &lines{bufio.NewScanner(response.Body)}
+	return response, newLines(response.Body)
 }
 
 type lines struct{ *bufio.Scanner }
+
+func newLines(r io.Reader) *lines { return &lines{bufio.NewScanner(r)} }
 
 // line returns the next line; empty at the end.
 func (l *lines) line() string {

@@ -35,7 +35,7 @@ func newStreamMeter() *streamMeter {
 
 // count is an interceptor. It belongs outside of what types errors.
 func (c chain) count(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	if !c.knows(info.FullMethod) {
+	if m, known := c.policies.Lookup(info.FullMethod); !known || !m.Streaming { // a route may be of a call
 		return handler(srv, stream)
 	}
 	method := attribute.String("rpc_method", strings.TrimPrefix(info.FullMethod, "/"))
