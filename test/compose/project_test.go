@@ -22,7 +22,10 @@ import (
 const version = "v0.0.0-test"
 
 // environment is what Compose is told beside the machine's own environment.
-var environment = []string{"VERSION=" + version, "COMMIT=0123456789ab", "OTEL_EXPORTER_OTLP_ENDPOINT="}
+// No provider is asked that somebody pays.
+var environment = []string{
+	"VERSION=" + version, "COMMIT=0123456789ab", "OTEL_EXPORTER_OTLP_ENDPOINT=", "OPENAI_API_KEY=", "ANTHROPIC_API_KEY=",
+}
 
 // project is the platform, brought up by Compose.
 type project struct {
@@ -151,7 +154,7 @@ func (p *project) containers(t *testing.T) map[string]container {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	for _, name := range []string{"orders", "payments", "sandbox", "holdfast"} {
+	for _, name := range []string{"orders", "payments", "llm-gateway", "sandbox", "holdfast"} {
 		_, _ = run(exec.Command("docker", "image", "rm", "--force", "holdfast/"+name+":"+version)) // what was not built is not there
 	}
 	os.Exit(code)

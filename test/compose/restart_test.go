@@ -21,7 +21,7 @@ func TestRestartingAnyServiceLosesNothingAndFailsNobodyWhoRetries(t *testing.T) 
 	defer stop()
 	closed := s.open(ctx, 6)
 	s.served(t, 20)
-	for _, name := range []string{"orders", "payments", "sandbox", "front", "postgres"} {
+	for _, name := range []string{"orders", "payments", "llm-gateway", "sandbox", "front", "postgres"} {
 		before := p.containers(t)[name].State.StartedAt
 		began := time.Now()
 		p.must(t, "restart", name)

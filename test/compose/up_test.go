@@ -3,6 +3,7 @@
 package compose
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -18,17 +19,18 @@ import (
 
 	"github.com/holdfast-dev/holdfast/pkg/config"
 	"github.com/holdfast-dev/holdfast/pkg/service"
+	llmgateway "github.com/holdfast-dev/holdfast/services/llm-gateway"
 )
 
 // migrations run once and end; everything else serves.
-var migrations = []string{"orders-migrate", "payments-migrate"}
+var migrations = []string{"orders-migrate", "payments-migrate", "llm-gateway-migrate"}
 
 // TestUpBringsEverythingUpFromNothingAndDownLeavesNothing is what a newcomer
 // does first and last.
 func TestUpBringsEverythingUpFromNothingAndDownLeavesNothing(t *testing.T) {
 	p := up(t)
 	all := p.containers(t)
-	require.Len(t, all, 7)
+	require.Len(t, all, 9)
 	for name, c := range all {
 		if slices.Contains(migrations, name) {
 			require.Equal(t, "exited", c.State.Status, name)
@@ -39,6 +41,7 @@ func TestUpBringsEverythingUpFromNothingAndDownLeavesNothing(t *testing.T) {
 		require.NotNil(t, c.State.Health, "%s has no health check", name)
 		require.Equal(t, "healthy", c.State.Health.Status, name)
 	}
+	p.asksModels(t)
 	for _, path := range []string{"/", "/docs", "/openapi.json"} {
 		response, err := http.Get(p.url() + path)
 		require.NoError(t, err)
@@ -62,7 +65,7 @@ func TestUpBringsEverythingUpFromNothingAndDownLeavesNothing(t *testing.T) {
 		require.Zero(t, c.State.ExitCode, "%s did not end well", name)
 		require.False(t, c.State.OOMKilled, name)
 	}
-	require.Equal(t, [3]int{7, 1, 2}, p.left(t))
+	require.Equal(t, [3]int{9, 1, 2}, p.left(t))
 	p.must(t, "down", "--volumes")
 	require.Equal(t, [3]int{}, p.left(t))
 }
@@ -114,6 +117,7 @@ type declared struct {
 		MemLimit    json.Number `json:"mem_limit"`
 		Restart     string
 		Grace       string `json:"stop_grace_period"`
+		Environment map[string]string
 		HealthCheck *struct{ Test []string }
 		Ports       []struct {
 			HostIP string `json:"host_ip"`
@@ -189,25 +193,43 @@ func TestEveryExposureIsSeen(t *testing.T) {
 // TestTheGracePeriodCoversTheDrain: what a service may take to stop, by its own
 // defaults, fits into what Compose gives it before SIGKILL.
 func TestTheGracePeriodCoversTheDrain(t *testing.T) {
-	const margin = 6 * time.Second
-	drain := margin
-	parts := []string{
-		"HOLDFAST_LAME_DUCK", "HOLDFAST_DRAIN_CAP", "HOLDFAST_STOP_WORKERS", "HOLDFAST_CLOSE_POOL", "HOLDFAST_FLUSH_TELEMETRY",
-	}
-	for _, v := range config.Describe(service.Config{}) {
-		if i := slices.Index(parts, v.Name); i >= 0 {
-			parts = slices.Delete(parts, i, i+1)
-			took, err := time.ParseDuration(v.Default)
-			require.NoError(t, err)
-			drain += took
-		}
-	}
-	require.Empty(t, parts, "parts of the drain that nobody declares")
-	require.Greater(t, drain, 10*time.Second, "Compose's default would do, and this test shows nothing")
+	usual := longestStop(t, nil)
+	require.Greater(t, usual, 10*time.Second, "Compose's default would do, and this test shows nothing")
+	generations := longestStop(t, llmgateway.Definition.Defaults)
+	require.Greater(t, generations, 5*time.Minute, "it finishes what models have begun to write")
 	d := declaredBy(t, "docker-compose.yml")
-	for _, name := range []string{"orders", "payments", "sandbox", "front"} {
+	for name, longest := range map[string]time.Duration{
+		"orders": usual, "payments": usual, "sandbox": usual, "front": usual, "llm-gateway": generations,
+	} {
+		for _, part := range partsOfAStop {
+			require.NotContains(t, d.Services[name].Environment, part, "it has its default in %s", name)
+		}
 		grace, err := time.ParseDuration(d.Services[name].Grace)
 		require.NoError(t, err, name)
-		require.GreaterOrEqual(t, grace, drain, name)
+		require.GreaterOrEqual(t, grace, longest, name)
 	}
+}
+
+// partsOfAStop are the settings that bound its steps.
+var partsOfAStop = []string{
+	"HOLDFAST_LAME_DUCK", "HOLDFAST_DRAIN_CAP", "HOLDFAST_STOP_WORKERS", "HOLDFAST_CLOSE_POOL", "HOLDFAST_FLUSH_TELEMETRY",
+}
+
+// longestStop adds up what a service may take to stop that has these defaults of its
+// own.
+func longestStop(t *testing.T, own map[string]string) time.Duration {
+	t.Helper()
+	const margin = 6 * time.Second
+	longest, parts := margin, 0
+	for _, v := range config.Describe(service.Config{}) {
+		if !slices.Contains(partsOfAStop, v.Name) {
+			continue
+		}
+		took, err := time.ParseDuration(cmp.Or(own[v.Name], v.Default))
+		require.NoError(t, err, v.Name)
+		longest += took
+		parts++
+	}
+	require.Len(t, partsOfAStop, parts, "parts of a stop that nobody declares")
+	return longest
 }

@@ -15,22 +15,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// active is the colour that has the traffic.
-func (c *cluster) active() string {
+// active is the colour of a service that has the traffic.
+func (c *cluster) active(service string) string {
 	c.t.Helper()
-	return c.must("get", "service", "orders", "-o", `jsonpath={.spec.selector.holdfast\.dev/slot}`)
+	return c.must("get", "service", service, "-o", `jsonpath={.spec.selector.holdfast\.dev/slot}`)
 }
 
 // TestBlueGreenIsNotNoticed goes from blue to green and back, under load on
-// connections that stay open; the long run interrupts a switch, too.
+// connections that stay open, and takes llm-gateway to green while generations are
+// under way on both colours; the long run interrupts a switch, too.
 func TestBlueGreenIsNotNoticed(t *testing.T) {
 	c := newCluster(t)
 	c.start("blue-green", v1)
-	require.Equal(t, "blue", c.active())
-	l := c.visit()
+	require.Equal(t, "blue", c.active("orders"))
+	l, p := c.visit(), c.prompt()
 
 	l.harmless("blue to green", func() { c.mustScript("blue-green", "release", "orders", v2) })
-	require.Equal(t, "green", c.active())
+	require.Equal(t, "green", c.active("orders"))
 	require.Equal(t, []string{v2}, versions(l.phase("after blue to green").Versions), "the old version answers nobody")
 	c.workersOf("green")
 
@@ -38,16 +39,25 @@ func TestBlueGreenIsNotNoticed(t *testing.T) {
 		began := time.Now()
 		c.mustScript("blue-green", "rollback", "orders")
 		t.Logf("the rollback took %s, its drain included", time.Since(began).Round(100*time.Millisecond))
+		// Another service switches while this one is watched.
+		p.during("llm-gateway to green", func() { c.mustScript("blue-green", "release", "llm-gateway", v2) })
+		p.begun("after llm-gateway to green", 8)
 	})
-	require.Equal(t, "blue", c.active())
+	require.Equal(t, "green", c.active("llm-gateway"))
+	require.Equal(t, "blue", c.active("orders"))
 	require.Equal(t, []string{v1}, versions(l.phase("after rollback").Versions))
 	c.workersOf("blue")
 	if !short(t) {
+		l.harmless("rollback of llm-gateway", func() {
+			p.during("rollback", func() { c.mustScript("blue-green", "rollback", "llm-gateway") })
+		})
 		// The version that was rolled back is released again, and interrupted.
 		l.harmless("interrupted", func() { c.interruptedSwitch() })
-		require.Equal(t, "green", c.active())
+		require.Equal(t, "green", c.active("orders"))
 		require.Equal(t, []string{v2}, versions(l.phase("after interrupted").Versions))
 	}
+	p.whole()
+	require.Equal(t, []string{v2}, versions(p.phase("after llm-gateway to green").Versions), "the old version begins nothing any more")
 	holds(t, l.verdict())
 }
 
@@ -131,7 +141,7 @@ patches:
 		require.Error(t, err)
 		require.Contains(t, err.Error(), "the smoke test failed; blue goes on serving", out)
 	})
-	require.Equal(t, "blue", c.active())
+	require.Equal(t, "blue", c.active("orders"))
 	require.Equal(t, []string{v1}, versions(l.phase("after smoke fails").Versions))
 	holds(t, l.verdict())
 }

@@ -124,7 +124,7 @@ func (c *cluster) describe() {
 		{"get", "nodes", "-o", `custom-columns=NODE:.metadata.name,TAINTS:.spec.taints[*].key,CONDITIONS:.status.conditions[?(@.status=="True")].type`},
 		{"get", "pods", "-o", "wide"},
 		{"get", "events", "--sort-by=.lastTimestamp"},
-		{"logs", "-l", "app.kubernetes.io/name=orders", "--tail=20", "--prefix"},
+		{"logs", "-l", "app.kubernetes.io/name in (orders, llm-gateway)", "--tail=20", "--prefix"},
 	} {
 		out, err := c.try(args...)
 		if len(out) > 8000 {

@@ -48,12 +48,17 @@ spec:
             capabilities: {drop: [ALL]}
 `
 
+// steered is a load in the cluster, and what it said last.
+type steered struct {
+	*cluster
+	pod  string
+	said drill.Verdict // by the last command
+}
+
 // load is the visitor at work.
 type load struct {
-	*cluster
+	steered
 	rate, watches, requests int
-	pod                     string
-	said                    drill.Verdict // by the last command
 }
 
 // visit starts the load. Each phase then has at least the number of requests
@@ -63,12 +68,10 @@ type load struct {
 func (c *cluster) visit() *load {
 	c.t.Helper()
 	l := &load{
-		cluster: c, rate: number(c.t, "HOLDFAST_E2E_RATE", 100), requests: number(c.t, "HOLDFAST_E2E_REQUESTS", 10_000),
+		rate: number(c.t, "HOLDFAST_E2E_RATE", 100), requests: number(c.t, "HOLDFAST_E2E_REQUESTS", 10_000),
 		watches: number(c.t, "HOLDFAST_E2E_WATCHES", 1),
 	}
-	c.apply(fmt.Sprintf(visitor, c.fixedNode(), v1, l.rate, l.watches))
-	c.must("wait", "--for=condition=Ready", "pod", "-l", "app.kubernetes.io/name=load", "--timeout=2m")
-	l.pod = c.pods("app.kubernetes.io/name=load")[0]
+	l.steered = c.steer("load", fmt.Sprintf(visitor, c.fixedNode(), v1, l.rate, l.watches))
 	require.Eventually(c.t, func() bool { return l.ask("report") == nil && l.said.Sent > int64(l.rate) }, patience, time.Second, "the load is on")
 	return l
 }
@@ -89,17 +92,34 @@ func (c *cluster) fixedNode() string {
 	return strings.TrimSpace(c.must("get", "pod", "postgres-0", "-o", "jsonpath={.spec.nodeName}"))
 }
 
-// ask runs one of the commands of `holdfast load` in the visitor's container.
-func (l *load) ask(args ...string) error {
-	out, err := l.try(append([]string{"exec", l.pod, "--", "/holdfast", "load"}, args...)...)
+// steer starts a Job with a load in it, and waits until it runs.
+func (c *cluster) steer(job, manifest string) steered {
+	c.t.Helper()
+	c.apply(manifest)
+	its := "batch.kubernetes.io/job-name=" + job
+	c.must("wait", "--for=condition=Ready", "pod", "-l", its, "--timeout=2m")
+	return steered{cluster: c, pod: c.pods(its)[0]}
+}
+
+// ask runs one of the commands of `holdfast load` in the load's container.
+func (s *steered) ask(args ...string) error {
+	out, err := s.try(append([]string{"exec", s.pod, "--", "/holdfast", "load"}, args...)...)
 	if err != nil {
 		return err
 	}
-	l.said = drill.Verdict{}
-	if err := json.Unmarshal([]byte(out), &l.said); err != nil {
+	s.said = drill.Verdict{}
+	if err := json.Unmarshal([]byte(out), &s.said); err != nil {
 		return fmt.Errorf("reading %q: %w", out, err)
 	}
 	return nil
+}
+
+// of is what became of a phase of some traffic.
+func (s *steered) of(traffic, name string) drill.Phase {
+	s.t.Helper()
+	i := slices.IndexFunc(s.said.Phases, func(p drill.Phase) bool { return p.Traffic == traffic && p.Name == name })
+	require.GreaterOrEqual(s.t, i, 0, "phase %s of %q", name, traffic)
+	return s.said.Phases[i]
 }
 
 // during does something to the platform while a phase of the load is on, and
@@ -141,13 +161,6 @@ func (l *load) during(name string, do func()) drill.Phase {
 func (l *load) phase(name string) drill.Phase { return l.of("", name) }
 
 func (l *load) watched(name string) drill.Phase { return l.of("watches", name) }
-
-func (l *load) of(traffic, name string) drill.Phase {
-	l.t.Helper()
-	i := slices.IndexFunc(l.said.Phases, func(p drill.Phase) bool { return p.Traffic == traffic && p.Name == name })
-	require.GreaterOrEqual(l.t, i, 0, "phase %s of %q", name, traffic)
-	return l.said.Phases[i]
-}
 
 // harmless is during for what must not be noticed.
 func (l *load) harmless(name string, do func()) drill.Phase {

@@ -27,22 +27,23 @@ func longRunOnly(t *testing.T) {
 
 // TestNoChangeIsNoticed does every change that a running platform sees in its
 // life, or those that HOLDFAST_E2E_CHANGES names. None may fail a request of a
-// client that never tries again.
+// client that never tries again, nor cut off what a model is writing.
 func TestNoChangeIsNoticed(t *testing.T) {
 	c := newCluster(t)
 	c.start("rolling", v1)
-	l := c.visit()
-	both := []string{"orders", "payments"}
+	l, p := c.visit(), c.prompt()
+	services := []string{"orders", "payments", "llm-gateway"}
+	deployments := []string{"deployment/orders", "deployment/payments", "deployment/llm-gateway"}
 
 	wanted := wantedChanges()
 	change := func(name string, do func()) {
 		if wanted.MatchString(name) {
-			l.harmless(name, do)
+			l.harmless(name, func() { p.during(name, do) })
 		}
 	}
 	change("image change", func() {
 		c.mustScript("release", "rolling", v2)
-		c.gone(both, 3) // the last of the old ones is still leaving when the release is done
+		c.gone(services, 3) // the last of the old ones is still leaving when the release is done
 	})
 	if wanted.MatchString("image change") {
 		require.Equal(t, []string{v2}, versions(l.phase("after image change").Versions))
@@ -53,33 +54,36 @@ func TestNoChangeIsNoticed(t *testing.T) {
 configMapGenerator:
   - {name: orders-config, behavior: merge, literals: [HOLDFAST_LOG_LEVEL=warn]}
   - {name: payments-config, behavior: merge, literals: [HOLDFAST_LOG_LEVEL=warn]}
+  - {name: llm-gateway-config, behavior: merge, literals: [HOLDFAST_LOG_LEVEL=warn]}
 `), v2)
 		})
 		change("rollout restart", func() {
-			c.must("rollout", "restart", "deployment/orders", "deployment/payments")
-			c.rolledOut(both...)
+			c.must(append([]string{"rollout", "restart"}, deployments...)...)
+			c.rolledOut(services...)
 		})
 		change("rollout undo", func() {
-			c.must("rollout", "undo", "deployment/orders")
-			c.must("rollout", "undo", "deployment/payments")
-			c.rolledOut(both...)
+			for _, d := range deployments {
+				c.must("rollout", "undo", d)
+			}
+			c.rolledOut(services...)
 		})
 		change("node drain", func() { c.drainOtherNode() })
 		change("scale up", func() {
-			c.must("scale", "--replicas=5", "deployment/orders", "deployment/payments")
-			c.rolledOut(both...)
+			c.must(append([]string{"scale", "--replicas=5"}, deployments...)...)
+			c.rolledOut(services...)
 		})
 		change("scale down", func() {
-			c.must("scale", "--replicas=3", "deployment/orders", "deployment/payments")
-			c.gone(both, 3)
+			c.must(append([]string{"scale", "--replicas=3"}, deployments...)...)
+			c.gone(services, 3)
 		})
 		change("pod deletion", func() {
-			for _, name := range both {
+			for _, name := range services {
 				c.must("delete", "pod", c.pods("app.kubernetes.io/name=" + name)[0], "--wait")
 				c.rolledOut(name)
 			}
 		})
 	}
+	p.whole()
 	holds(t, l.verdict())
 }
 
@@ -111,7 +115,7 @@ func (c *cluster) drainOtherNode() {
 		}
 		defer func() { c.must("uncordon", node) }()
 		c.must("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=3m", "--pod-selector=app.kubernetes.io/part-of=holdfast")
-		c.rolledOut("orders", "payments")
+		c.rolledOut("orders", "payments", "llm-gateway")
 		return
 	}
 	c.t.Fatal("every pod of orders is on a node with something that exists once")

@@ -24,7 +24,7 @@ const (
 
 // names are the images, and the path of the binary in each.
 var names = map[string]string{
-	"orders": "/service", "payments": "/service", "sandbox": "/service", "holdfast": "/holdfast",
+	"orders": "/service", "payments": "/service", "llm-gateway": "/service", "sandbox": "/service", "holdfast": "/holdfast",
 }
 
 // source is the image as anybody builds it, with Docker alone.
@@ -71,7 +71,7 @@ ENTRYPOINT /service || exit 1
 func build(environment ...string) error {
 	command := exec.Command("tools/images")
 	command.Dir = "../.."
-	command.Env = append(os.Environ(), append(environment, "IMAGES=sandbox orders payments holdfast", "VERSION="+version, "COMMIT="+commit)...)
+	command.Env = append(os.Environ(), append(environment, "IMAGES=sandbox orders payments llm-gateway holdfast", "VERSION="+version, "COMMIT="+commit)...)
 	output, err := command.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("tools/images %s: %w: %s", environment, err, output)
