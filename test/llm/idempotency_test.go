@@ -191,6 +191,14 @@ budgets:
 	p.balance()
 }
 
+// reasonOf is why a call by gRPC failed; empty if it did not.
+func reasonOf(err error) apierror.Reason {
+	if err == nil {
+		return ""
+	}
+	return apierror.From(err).Reason()
+}
+
 // TestARepeatByGRPC is the same as by HTTP.
 func TestARepeatByGRPC(t *testing.T) {
 	t.Parallel()
@@ -227,7 +235,7 @@ func TestARepeatByGRPC(t *testing.T) {
 
 		for key, reason := range map[string]apierror.Reason{model: apierror.ReasonKeyReused, strings.Repeat("k", 256): apierror.ReasonKeyMalformed} {
 			_, err = here.Generate(with(key), &llmv1.GenerateRequest{Prompt: prompted(model, "say something else")})
-			require.Equal(t, reason, apierror.From(err).Reason(), err)
+			require.Equal(t, reason, reasonOf(err), err)
 		}
 	}
 	p.script(sandbox.Rule{Fault: sandbox.Fault{Kind: sandbox.FaultStall, Chunks: 2, Delay: sandbox.Duration(time.Minute)}})
@@ -238,13 +246,13 @@ func TestARepeatByGRPC(t *testing.T) {
 	_, err = stream.Recv()
 	require.NoError(t, err)
 	_, err = received(there.StreamGenerate(with("busy"), request))
-	require.Equal(t, apierror.ReasonKeyInFlight, apierror.From(err).Reason(), err)
+	require.Equal(t, apierror.ReasonKeyInFlight, reasonOf(err), err)
 	require.Positive(t, apierror.From(err).RetryAfter())
 	leave()
 	require.Eventually(t, func() bool {
 		_, err = received(there.StreamGenerate(with("busy"), request))
-		return apierror.From(err).Reason() != apierror.ReasonKeyInFlight
+		return reasonOf(err) != apierror.ReasonKeyInFlight
 	}, 30*time.Second, 50*time.Millisecond)
-	require.Equal(t, apierror.ReasonGenerationInterrupted, apierror.From(err).Reason(), err)
+	require.Equal(t, apierror.ReasonGenerationInterrupted, reasonOf(err), err)
 	p.balance()
 }
