@@ -158,7 +158,7 @@ func TestASlowModelIsNotWaitedFor(t *testing.T) {
 		requirePlain(t, w.explain(t.Context(), t, id))
 	})
 	t.Run("for longer than the caller has", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), patience) // as long as a model would get
 		defer cancel()
 		requirePlain(t, w.explain(ctx, t, id))
 	})
@@ -209,7 +209,7 @@ func TestAGatewayThatIsSlowOrFailsIsLeftAlone(t *testing.T) {
 				requirePlain(t, w.explain(t.Context(), t, id))
 			}
 		},
-		// As many hang as may at once; the few that fail alone would not do.
+		// As many hang as may at once; those that fail would not do alone.
 		"it is slow": func(t *testing.T, w *whole, fake *fakeLLM, id string) {
 			fake.says(hangs)
 			var hanging sync.WaitGroup
@@ -221,7 +221,7 @@ func TestAGatewayThatIsSlowOrFailsIsLeftAlone(t *testing.T) {
 			}
 			hanging.Wait()
 			fake.says(fails(status.Error(codes.Unavailable, "down")))
-			for range int(worth.BreakerMinCalls) - worth.MaxConcurrent {
+			for range worth.BreakerMinCalls - 1 {
 				requirePlain(t, w.explain(t.Context(), t, id))
 			}
 		},
