@@ -37,7 +37,7 @@ func read(m protoreflect.MethodDescriptor) (Method, error) {
 	case method.ReadOnly && repeatable:
 		wrong("a read (NO_SIDE_EFFECTS) needs no idempotency, but its policy says %s", method.Idempotency)
 	case !method.ReadOnly && !repeatable:
-		wrong("a write must say how a repeat is made harmless: IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_NATURAL, or idempotency_level = NO_SIDE_EFFECTS if it is a read")
+		wrong("a write must say how a repeat is made harmless: IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_OPTIONAL or IDEMPOTENCY_NATURAL, or idempotency_level = NO_SIDE_EFFECTS if it is a read")
 	case method.NeedsKey() && method.Streaming:
 		wrong("a stream cannot require an idempotency key: there is no single answer to replay")
 	}

@@ -120,10 +120,17 @@ func TestAPolicyThatWorksIsRead(t *testing.T) {
 			p.Calls = []string{charge}
 		})},
 		rpc{name: "Read", read: true, policy: write(func(p *policyv1.MethodPolicy) { p.Idempotency = 0 })},
+		rpc{name: "Ask", stream: true, policy: write(func(p *policyv1.MethodPolicy) {
+			p.Idempotency, p.Timeout = policyv1.Idempotency_IDEMPOTENCY_KEY_OPTIONAL, nil
+		})},
 		rpc{name: "Stream", read: true, stream: true, policy: write(func(p *policyv1.MethodPolicy) { p.Idempotency, p.Timeout = 0, nil })},
 	))
 	require.NoError(t, err)
 	require.Equal(t, []policy.Method{
+		{
+			FullName: "/test.v1.Service/Ask", Idempotency: policyv1.Idempotency_IDEMPOTENCY_KEY_OPTIONAL, Streaming: true,
+			Criticality: policyv1.Criticality_CRITICALITY_CRITICAL, Scope: "test.write",
+		},
 		{FullName: "/test.v1.Service/Read", ReadOnly: true, Timeout: 4 * time.Second, Criticality: policyv1.Criticality_CRITICALITY_CRITICAL, Scope: "test.write"},
 		{FullName: "/test.v1.Service/Stream", ReadOnly: true, Streaming: true, Criticality: policyv1.Criticality_CRITICALITY_CRITICAL, Scope: "test.write"},
 		{
@@ -134,6 +141,8 @@ func TestAPolicyThatWorksIsRead(t *testing.T) {
 	m, ok := set.Lookup("/test.v1.Service/Write")
 	require.True(t, ok)
 	require.True(t, m.NeedsKey())
+	m, _ = set.Lookup("/test.v1.Service/Ask")
+	require.False(t, m.NeedsKey(), "it may have one, and its handler sees to it")
 	_, ok = set.Lookup("/test.v1.Service/Other")
 	require.False(t, ok)
 }

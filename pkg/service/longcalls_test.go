@@ -4,14 +4,20 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/fx"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/idempotency"
+	llmv1 "github.com/holdfast-dev/holdfast/proto/holdfast/llm/v1"
 	ordersv1 "github.com/holdfast-dev/holdfast/proto/holdfast/orders/v1"
 )
 
@@ -19,6 +25,7 @@ import (
 // when they are about to be cut off.
 type staying struct {
 	ordersv1.UnimplementedOrdersServiceServer
+	llmv1.UnimplementedLLMGatewayServiceServer
 }
 
 var errCutOff = apierror.New(apierror.ReasonDraining, "cut off")
@@ -32,8 +39,19 @@ func stay(ctx context.Context) error {
 	}
 }
 
-func (staying) GetOrder(ctx context.Context, _ *ordersv1.GetOrderRequest) (*ordersv1.GetOrderResponse, error) {
+// Generate says the key that it was called with, if it was, and otherwise stays.
+func (staying) Generate(ctx context.Context, _ *llmv1.GenerateRequest) (*llmv1.GenerateResponse, error) {
+	if key := metadata.ValueFromIncomingContext(ctx, idempotency.KeyMetadata); len(key) > 0 {
+		return &llmv1.GenerateResponse{Id: key[0]}, nil
+	}
 	return nil, stay(ctx)
+}
+
+// a prompt that is one.
+func prompt() *llmv1.GenerateRequest {
+	return &llmv1.GenerateRequest{Prompt: &llmv1.Prompt{Model: "any", Messages: []*llmv1.Message{
+		{Role: llmv1.Role_ROLE_USER, Parts: []*llmv1.Part{{Kind: &llmv1.Part_Text{Text: "hello"}}}},
+	}}}
 }
 
 // WatchOrder says that it has begun, and when it was asked to end.
@@ -55,12 +73,22 @@ func (staying) WatchOrder(_ *ordersv1.WatchOrderRequest, stream grpc.ServerStrea
 
 // enduring is a service of long calls.
 func enduring() Definition {
-	return Definition{Name: "shop", LongCalls: true, Module: fx.Module("shop", fx.Provide(newUnusedStore), ProvideAPI(func() API {
-		return API{
-			Register: func(r grpc.ServiceRegistrar) { ordersv1.RegisterOrdersServiceServer(r, staying{}) },
-			Gateway:  ordersv1.RegisterOrdersServiceHandler,
-		}
-	}))}
+	return Definition{Name: "shop", LongCalls: true, Module: fx.Module("shop", fx.Provide(newUnusedStore),
+		ProvideAPI(func() API {
+			return API{
+				Register: func(r grpc.ServiceRegistrar) { ordersv1.RegisterOrdersServiceServer(r, staying{}) },
+				Gateway:  ordersv1.RegisterOrdersServiceHandler,
+			}
+		}),
+		ProvideAPI(generating),
+	)}
+}
+
+func generating() API {
+	return API{
+		Register: func(r grpc.ServiceRegistrar) { llmv1.RegisterLLMGatewayServiceServer(r, staying{}) },
+		Gateway:  llmv1.RegisterLLMGatewayServiceHandler,
+	}
 }
 
 // TestCallsAndStreamsAreToldBeforeTheyAreCutOff: the last thing that a client hears
@@ -75,9 +103,10 @@ func TestCallsAndStreamsAreToldBeforeTheyAreCutOff(t *testing.T) {
 	_, overHTTP := i.stream("/v1/orders/"+orderFine+":watch", "Accept", "application/json")
 	require.Contains(t, overHTTP.line(), "result")
 	called := make(chan error, 1)
-	client := i.client()
+	conn := i.dial()
+	client := ordersv1.NewOrdersServiceClient(conn)
 	go func() {
-		_, err := client.GetOrder(context.Background(), &ordersv1.GetOrderRequest{Id: orderFine})
+		_, err := llmv1.NewLLMGatewayServiceClient(conn).Generate(context.Background(), prompt())
 		called <- err
 	}()
 	// A second stream on the connection of the call: what it has got was sent later.
@@ -104,7 +133,7 @@ func TestADrainThatDoesNotEndTheProcessTellsBeforeItCutsOff(t *testing.T) {
 	require.NoError(t, err)
 	_, err = stream.Recv()
 	require.NoError(t, err)
-	require.Equal(t, 200, i.admin("POST").StatusCode)
+	require.Equal(t, http.StatusOK, i.admin(http.MethodPost).StatusCode)
 	_, err = stream.Recv()
 	require.NoError(t, err)
 	_, err = stream.Recv()
@@ -134,6 +163,24 @@ func TestLongCallsOutliveTheirConnectionsGrace(t *testing.T) {
 	_, err = stream.Recv()
 	require.False(t, errors.Is(err, io.EOF))
 	require.ErrorContains(t, err, "cut off")
+}
+
+// TestAnOptionalKeyIsTheHandlersBusiness: a service needs no store for it, and what
+// was sent reaches the handler, also without one.
+func TestAnOptionalKeyIsTheHandlersBusiness(t *testing.T) {
+	i := start(t, Definition{Name: "shop", Module: fx.Module("shop", ProvideAPI(generating))})
+	client := llmv1.NewLLMGatewayServiceClient(i.dial())
+	answer, err := client.Generate(metadata.AppendToOutgoingContext(t.Context(), idempotency.KeyMetadata, "mine"), prompt())
+	require.NoError(t, err)
+	require.Equal(t, "mine", answer.GetId())
+	const body = `{"prompt":{"model":"any","messages":[{"role":"ROLE_USER","parts":[{"text":"hello"}]}]}}`
+	require.Contains(t, i.send(http.MethodPost, "/v1/llm:generate", body, headerKey, `"mine"`).body, `"id":"mine"`)
+	require.Equal(t, http.StatusBadRequest, i.send(http.MethodPost, "/v1/llm:generate", body, headerKey, "not one").StatusCode)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err = client.Generate(ctx, prompt())
+	require.Equal(t, codes.DeadlineExceeded, status.Code(err), "the handler stays: nobody asked for a key")
 }
 
 // TestAShortDrainKeepsTimeForWhatMayFinish.
