@@ -2,6 +2,7 @@ package llmgateway
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
@@ -27,6 +28,26 @@ type meter struct {
 	cost                       metric.Float64Counter
 	streams                    atomic.Int64
 	stop                       func() error
+
+	// What is measured of a request again and again has labels that were made
+	// before: by route, provider and model, and by route, protocol and outcome.
+	targets, outcomes labels
+}
+
+// labels are sets of three, made once each: making one costs more than counting.
+type labels struct {
+	names [3]attribute.Key
+	made  sync.Map // of [3]string to metric.MeasurementOption
+}
+
+func (l *labels) of(values ...string) metric.MeasurementOption {
+	key := [3]string(values)
+	if found, ok := l.made.Load(key); ok {
+		return found.(metric.MeasurementOption)
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(l.names[0].String(key[0]), l.names[1].String(key[1]), l.names[2].String(key[2])))
+	l.made.Store(key, set)
+	return set
 }
 
 // retryCount is where the SDKs of both providers say how often they have sent a
@@ -36,6 +57,8 @@ const retryCount = "X-Stainless-Retry-Count"
 func newMeter(g *gateway) *meter {
 	about := otel.Meter("github.com/holdfast-dev/holdfast/services/llm-gateway")
 	m := &meter{stop: func() error { return nil }}
+	m.targets.names = [3]attribute.Key{"route", "provider", "model"}
+	m.outcomes.names = [3]attribute.Key{"route", "protocol", "outcome"}
 	m.requests, _ = about.Int64Counter("holdfast_llm_requests", metric.WithDescription("Requests by how they ended."))
 	m.retries, _ = about.Int64Counter("holdfast_llm_client_retries", metric.WithDescription("Requests that a client's SDK had sent before."))
 	m.lowered, _ = about.Int64Counter("holdfast_llm_lowered", metric.WithDescription("Answers whose tokens were bounded so that they fit a budget."))
@@ -81,15 +104,12 @@ func (m *meter) answered(ctx context.Context, x *exchange, o dispatch.Outcome) {
 		outcome = "interrupted"
 	}
 	m.ended(ctx, x.ask, outcome)
-	route := attribute.String("route", x.ask.route.Name)
 	if x.lowered > 0 {
-		m.lowered.Add(ctx, 1, metric.WithAttributes(route))
+		m.lowered.Add(ctx, 1, metric.WithAttributes(attribute.String("route", x.ask.route.Name)))
 	}
-	m.cost.Add(ctx, float64(x.cost)/1e9, metric.WithAttributes(route,
-		attribute.String("provider", x.Attempt.Provider), attribute.String("model", x.Attempt.Model)))
+	m.cost.Add(ctx, float64(x.cost)/1e9, m.targets.of(x.ask.route.Name, x.Attempt.Provider, x.Attempt.Model))
 }
 
 func (m *meter) ended(ctx context.Context, a *ask, outcome string) {
-	m.requests.Add(ctx, 1, metric.WithAttributes(
-		attribute.String("route", a.route.Name), attribute.String("protocol", a.wire.Protocol.String()), attribute.String("outcome", outcome)))
+	m.requests.Add(ctx, 1, m.outcomes.of(a.route.Name, a.wire.Protocol.String(), outcome))
 }

@@ -103,13 +103,19 @@ func address(base, path string) string {
 	return base + path
 }
 
-// content is the body of a request upstream, in memory that is used again. net/http
-// may read a body after it has answered, and on another goroutine, so readers are
-// counted.
+// content is the body of a request upstream. The memory of a long one is used again:
+// net/http may read a body after it has answered, and on another goroutine, so
+// readers are counted. A short one has memory of its own, and is read by what net/http
+// knows to be memory: then it sends headers and body in one packet, and not in two.
 type content struct {
 	bytes []byte
+	short bool
 	open  atomic.Int64
 }
+
+// shortContent is up to what length a body is short. Above it, what a second packet
+// costs is less than what the garbage does.
+const shortContent = 16 << 10
 
 var contents = sync.Pool{New: func() any { return new(content) }}
 
@@ -117,6 +123,9 @@ var contents = sync.Pool{New: func() any { return new(content) }}
 const largestKept = 1 << 20
 
 func newContent(said wire.Request, changes wire.Changes) *content {
+	if room := len(said.Body) + 256; room <= shortContent {
+		return &content{bytes: said.Rewrite(make([]byte, 0, room), changes), short: true}
+	}
 	c := contents.Get().(*content)
 	c.bytes = said.Rewrite(c.bytes[:0], changes)
 	return c
@@ -124,12 +133,15 @@ func newContent(said wire.Request, changes wire.Changes) *content {
 
 // done gives the memory back, if nobody can be reading it.
 func (c *content) done() {
-	if c.open.Load() == 0 && cap(c.bytes) <= largestKept {
+	if !c.short && c.open.Load() == 0 && cap(c.bytes) <= largestKept {
 		contents.Put(c)
 	}
 }
 
 func (c *content) reader() io.ReadCloser {
+	if c.short {
+		return io.NopCloser(bytes.NewReader(c.bytes))
+	}
 	c.open.Add(1)
 	r := &contentReader{of: c}
 	r.Reset(c.bytes)
