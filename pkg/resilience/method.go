@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/holdfast-dev/holdfast/pkg/policy"
+	policyv1 "github.com/holdfast-dev/holdfast/proto/holdfast/policy/v1"
 )
 
 // keyMetadata carries the idempotency key of a request; see pkg/idempotency.
@@ -32,7 +33,7 @@ func methodsOf(cfg Config, policies *policy.Set) map[string]*method {
 		return methods
 	}
 	for _, p := range policies.All() {
-		m := &method{timeout: p.Timeout, repeatable: true, needsKey: p.NeedsKey()}
+		m := &method{timeout: p.Timeout, repeatable: true, needsKey: p.NeedsKey() || p.Idempotency == policyv1.Idempotency_IDEMPOTENCY_KEY_OPTIONAL}
 		if p.ReadOnly {
 			// An attempt at a write has the whole time: to repeat one whose fate is
 			// open makes the server look for it, and wait for it, once more.
