@@ -63,6 +63,7 @@ endif
 	cd tools && CGO_ENABLED=0 $(GO) test -count=1 $(TESTFLAGS) ./migrationlint
 # One turn each: the figures are worth nothing, but what is measured still works.
 	cd test/bench && $(GO) test -count=1 -bench . -benchtime 1x $(TESTFLAGS) ./...
+	cd test/sdk && $(GO) test -count=1 $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 FUZZTIME ?= 20s
@@ -123,7 +124,7 @@ profile: bin/holdfast ## Measure what requests and limits are derived from (PROF
 .PHONY: generate
 generate: $(BUILD)/image.binpb ## Generate Go, the HTTP gateway, OpenAPI and the generated docs
 	$(TOOL) buf generate $(BUILD)/image.binpb --template proto/buf.gen.yaml --path holdfast
-	$(GO) test ./pkg/apierror ./pkg/policy -run 'TestDocs' -update
+	$(GO) test ./pkg/apierror ./pkg/policy ./services/llm-gateway/dispatch -run 'TestDocs' -update
 
 MIGRATIONS = $(addprefix ../,$(wildcard services/*/migrations))
 # Postgres' parser comes as WebAssembly, and as C for those who have cgo on.
@@ -165,6 +166,7 @@ lint: $(BUILD)/image.binpb ## Lint Go, protos and scripts
 	$(TOOL) golangci-lint run ./pkg/faults ./pkg/service # without fault injection and outlier ejection
 	cd test/deploy && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
 	cd test/bench && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
+	cd test/sdk && $(GO) tool -modfile=../../tools/go.mod golangci-lint run --config ../../.golangci.yml ./...
 	cd tools && CGO_ENABLED=0 $(GO) tool golangci-lint run --config ../.golangci.yml ./...
 	$(GO) tool -modfile=tools/actionlint/go.mod actionlint
 	@if command -v shellcheck >/dev/null; then shellcheck -x $$(git grep -lE "^\#!.*(ba)?sh$$"); \

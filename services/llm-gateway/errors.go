@@ -117,11 +117,21 @@ func providerSays(f *dispatch.Failure) string {
 	return f.Last.Message
 }
 
+// codesOfOpenAI are those that clients of OpenAI switch on, for what it says too.
+var codesOfOpenAI = map[apierror.Reason]string{
+	apierror.ReasonCredentialsMissing: "invalid_api_key",
+	apierror.ReasonCredentialsInvalid: "invalid_api_key",
+	apierror.ReasonNotFound:           "model_not_found",
+}
+
 // problemOf says an error in the words of a wire protocol. What the provider itself
 // said of a request stays as it was: clients switch on its code.
-func problemOf(err error) wire.Problem {
+func problemOf(protocol wire.Protocol, err error) wire.Problem {
 	e := apierror.From(err)
 	p := wire.Problem{Status: e.HTTPStatus(), Code: strings.ToLower(string(e.Reason())), Message: e.Message()}
+	if code := codesOfOpenAI[e.Reason()]; protocol == wire.OpenAI && code != "" {
+		p.Code = code
+	}
 	for _, v := range e.Violations() {
 		p.Message += "; " + v.Field + ": " + v.Description
 	}

@@ -20,7 +20,7 @@ func (x *exchange) relay(ctx context.Context, w http.ResponseWriter) error {
 	w.WriteHeader(x.Status)
 	last, err := x.follow(ctx, to)
 	if err != nil {
-		problem := problemOf(err)
+		problem := problemOf(x.Protocol, err)
 		problem.RequestID = w.Header().Get("X-Request-Id")
 		last = x.Protocol.ErrorEvent(problem)
 	}

@@ -85,7 +85,7 @@ func spoken(p wire.Protocol, r *http.Request) wire.Protocol {
 // SDKs are told what they would not know from the status.
 func refuse(w http.ResponseWriter, _ *http.Request, p wire.Protocol, err error) {
 	h := w.Header()
-	problem := problemOf(err)
+	problem := problemOf(p, err)
 	problem.RequestID = h.Get("X-Request-Id")
 	h.Set("Content-Type", "application/json")
 	h.Set("Request-Id", problem.RequestID)

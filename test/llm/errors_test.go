@@ -30,11 +30,11 @@ limits:
 		again            bool // whether to send it again
 		after            bool // whether it says when
 	}{
-		{name: "no such model", path: openAI, body: said(openAI, "nobody", "?"), status: 404, kind: "invalid_request_error", code: "not_found"},
+		{name: "no such model", path: openAI, body: said(openAI, "nobody", "?"), status: 404, kind: "invalid_request_error", code: "model_not_found"},
 		{name: "no such model", path: anthropic, body: said(anthropic, "nobody", "?"), status: 404, kind: "not_found_error", code: "not_found"},
 		{name: "no JSON", path: openAI, body: `{"model":`, status: 400, kind: "invalid_request_error", code: "malformed_request"},
 		{name: "two models", path: anthropic, body: `{"model":"sandbox-large","model":"sandbox-small"}`, status: 400, kind: "invalid_request_error", code: "invalid_field"},
-		{name: "no credential", path: openAI, body: said(openAI, "sandbox-small", "?"), headers: []string{"Authorization", "Bearer nobody"}, status: 401, kind: "authentication_error", code: "credentials_invalid"},
+		{name: "no credential", path: openAI, body: said(openAI, "sandbox-small", "?"), headers: []string{"Authorization", "Bearer nobody"}, status: 401, kind: "authentication_error", code: "invalid_api_key"},
 		{name: "rejected", path: openAI, body: said(openAI, "sandbox-small", "?"), fault: &sandbox.Fault{Kind: sandbox.FaultStatus, Status: 400, Code: "context_length_exceeded"}, status: 400, kind: "invalid_request_error", code: "context_length_exceeded"},
 		{name: "rejected", path: anthropic, body: said(anthropic, "sandbox-large", "?"), fault: &sandbox.Fault{Kind: sandbox.FaultStatus, Status: 400}, status: 400, kind: "invalid_request_error", code: "provider_rejected"},
 		{name: "overloaded", path: openAI, body: said(openAI, "sandbox-small", "?"), fault: &sandbox.Fault{Kind: sandbox.FaultStatus, Status: 503}, status: 503, kind: "server_error", code: "dependency_unavailable", again: true, after: true},

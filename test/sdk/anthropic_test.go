@@ -136,14 +136,24 @@ func TestAnthropicErrorsAreTyped(t *testing.T) {
 			model, text, key string
 			status           int
 			kind             anthropic.ErrorType
+			ours             bool // not the client's: a gateway has another key, or says that it has none
 		}{
 			"a wrong key":     {model: "claude-sandbox", key: "nobody's", status: 401, kind: anthropic.ErrorTypeAuthenticationError},
 			"no such model":   {model: "no-such-model", status: 404, kind: anthropic.ErrorTypeNotFoundError},
 			"a wrong request": {model: "claude-sandbox", text: "[[fault status; status=400]]", status: 400, kind: anthropic.ErrorTypeInvalidRequestError},
-			"out of credit":   {model: "claude-sandbox", text: "[[fault status; status=402]]", status: 402, kind: anthropic.ErrorTypeBillingError},
+			"out of credit":   {model: "claude-sandbox", text: "[[fault status; status=402]]", status: 402, kind: anthropic.ErrorTypeBillingError, ours: true},
 		} {
 			t.Run(name, func(t *testing.T) {
 				options := []anthropicoption.RequestOption{}
+				if test.ours && to.absorbs {
+					client, _ := targets(t)[1].newAnthropic() // it rests its key for minutes
+					_, err := client.Messages.New(t.Context(), message(test.model, prompt(t, test.text)))
+					typed, ok := errors.AsType[*anthropic.Error](err)
+					require.True(t, ok, "%v", err)
+					require.NotEqual(t, test.kind, typed.Type())
+					require.GreaterOrEqual(t, typed.StatusCode, 429)
+					return
+				}
 				if test.key != "" {
 					options = append(options, anthropicoption.WithAPIKey(test.key))
 				}

@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"cmp"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +16,9 @@ import (
 	openaioption "github.com/openai/openai-go/v3/option"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfast-dev/holdfast/pkg/auth"
+	"github.com/holdfast-dev/holdfast/pkg/service/servicetest"
+	llmgateway "github.com/holdfast-dev/holdfast/services/llm-gateway"
 	"github.com/holdfast-dev/holdfast/services/sandbox/llm"
 )
 
@@ -45,18 +47,42 @@ func targets(t *testing.T) []target {
 		server.Close()
 		require.NoError(t, invoice.Close())
 	})
-	all := []target{{
-		name:   "sandbox",
-		openAI: server.URL + llm.OpenAI.BasePath() + "/v1", anthropic: server.URL + llm.Anthropic.BasePath(), key: "sandbox-sdk",
-	}}
-	if url := os.Getenv("HOLDFAST_SDK_GATEWAY_URL"); url != "" {
-		all = append(all, target{
-			name: "gateway", openAI: url + "/v1", anthropic: url, absorbs: true,
-			key: cmp.Or(os.Getenv("HOLDFAST_SDK_GATEWAY_KEY"), "hf_devacme_holdfast-development-key"),
-		})
+	gateway := startGateway(t, server.URL)
+	return []target{
+		{
+			name:   "sandbox",
+			openAI: server.URL + llm.OpenAI.BasePath() + "/v1", anthropic: server.URL + llm.Anthropic.BasePath(), key: "sandbox-sdk",
+		},
+		{name: "gateway", openAI: gateway + "/v1", anthropic: gateway, absorbs: true, key: auth.DevelopmentKey},
 	}
-	return all
 }
+
+// startGateway starts the gateway before the providers at that address.
+func startGateway(t *testing.T, providers string) (url string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "routes.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(routes), 0o600))
+	return servicetest.Start(t, llmgateway.Definition, "HOLDFAST_SANDBOX_URL", providers, "HOLDFAST_LLM_ROUTES_FILE", file).HTTPURL
+}
+
+// routes has each model of the tests with the provider that speaks its protocol.
+const routes = `
+providers:
+  sandbox-openai:
+    protocol: openai
+    base_url: ${HOLDFAST_SANDBOX_URL}/llm/openai/v1
+    keys: [{name: one, secret: "sandbox:one"}]
+  sandbox-anthropic:
+    protocol: anthropic
+    base_url: ${HOLDFAST_SANDBOX_URL}/llm/anthropic
+    keys: [{name: one, secret: "sandbox:one"}]
+routes:
+  - {name: gpt, models: [gpt-sandbox], chain: [{provider: sandbox-openai}]}
+  - {name: claude, models: [claude-sandbox], chain: [{provider: sandbox-anthropic}]}
+  - {name: reasoning, models: [sandbox-reasoning], chain: [{provider: sandbox-openai}, {provider: sandbox-anthropic}]}
+budgets:
+  - {name: monthly, period: month, limit_usd: "100"}
+`
 
 // each runs a test against every target.
 func each(t *testing.T, test func(t *testing.T, to target)) {
