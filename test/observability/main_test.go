@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
 	"github.com/holdfast-dev/holdfast/pkg/service"
+	llmgateway "github.com/holdfast-dev/holdfast/services/llm-gateway"
 	"github.com/holdfast-dev/holdfast/services/orders"
 	"github.com/holdfast-dev/holdfast/services/payments"
 	"github.com/holdfast-dev/holdfast/services/sandbox"
@@ -36,6 +37,8 @@ func runService(command, name string) error {
 		return service.Run(context.Background(), orders.Definition, []string{command}, os.Stdout)
 	case local.Payments:
 		return service.Run(context.Background(), payments.Definition, []string{command}, os.Stdout)
+	case local.LLMGateway:
+		return service.Run(context.Background(), llmgateway.Definition, []string{command}, os.Stdout)
 	case local.Sandbox:
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()

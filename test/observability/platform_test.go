@@ -21,7 +21,7 @@ import (
 // bound is for how long anything may take to start, to stop or to be seen.
 const bound = 30 * time.Second
 
-// platform is orders, payments and the sandbox as processes on loopback.
+// platform is every service and the sandbox as processes on loopback.
 type platform struct {
 	at map[string]local.Addresses // by service
 }
@@ -46,7 +46,8 @@ func start(t *testing.T) *platform {
 		SandboxDir:        t.TempDir(),
 		PaymentsTarget:    "dns:///" + p.at[local.Payments].GRPC,
 		Extra: map[string]string{
-			"HOLDFAST_LAME_DUCK": "0s",
+			"HOLDFAST_LLM_ROUTES_FILE": thrifty(t),
+			"HOLDFAST_LAME_DUCK":       "0s",
 			// A processor that does not answer is waited for, and a lease after it:
 			// less than by default, in the same proportions.
 			"HOLDFAST_PROCESSOR_TIMEOUT": "1500ms",

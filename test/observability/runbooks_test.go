@@ -1,6 +1,7 @@
 package observability
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,21 +28,31 @@ func queries(text string) []string {
 	return found
 }
 
-func run(t *testing.T, db *pgxpool.Pool, query string) error {
-	t.Helper()
-	_, err := db.Exec(t.Context(), query)
-	return err
-}
-
 // TestTheQueriesOfRunbooksRun: nobody wants to find out at night that a column
 // has another name now.
 func TestTheQueriesOfRunbooksRun(t *testing.T) {
-	db := pgtest.New(t, nil, "runbooks")
-	environment := local.Environment{
-		DatabaseURL:       func(string) string { return db.URL },
-		DerivationSecrets: "v1:" + strings.Repeat("0f", 32),
+	// A query is one of orders or of llm-gateway: of whichever has its tables.
+	var databases []*pgxpool.Pool
+	for _, name := range []string{local.Orders, local.LLMGateway} {
+		db := pgtest.New(t, nil, "runbooks")
+		environment := local.Environment{
+			DatabaseURL:       func(string) string { return db.URL },
+			DerivationSecrets: "v1:" + strings.Repeat("0f", 32),
+		}
+		require.NoError(t, local.Migrate(name, environment.For(name, local.Addresses{})))
+		databases = append(databases, db.Pool)
 	}
-	require.NoError(t, local.Migrate(local.Orders, environment.For(local.Orders, local.Addresses{})))
+	run := func(query string) error {
+		var problems []error
+		for _, db := range databases {
+			_, err := db.Exec(t.Context(), query)
+			if err == nil {
+				return nil
+			}
+			problems = append(problems, err)
+		}
+		return errors.Join(problems...)
+	}
 
 	files, err := filepath.Glob("../../docs/runbooks/*.md")
 	require.NoError(t, err)
@@ -50,7 +61,7 @@ func TestTheQueriesOfRunbooksRun(t *testing.T) {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for _, query := range queries(string(text)) {
-			require.NoError(t, run(t, db.Pool, query), "%s: %s", filepath.Base(file), query)
+			require.NoError(t, run(query), "%s: %s", filepath.Base(file), query)
 			ran++
 		}
 	}
@@ -59,5 +70,5 @@ func TestTheQueriesOfRunbooksRun(t *testing.T) {
 	// The control: what was renamed is noticed.
 	renamed := queries("```sql\nSELECT methode\nFROM idempotency_keys;\n```")
 	require.Equal(t, []string{"SELECT methode FROM idempotency_keys"}, renamed)
-	require.ErrorContains(t, run(t, db.Pool, renamed[0]), "methode")
+	require.ErrorContains(t, run(renamed[0]), "methode")
 }

@@ -28,7 +28,7 @@ type use struct {
 }
 
 var (
-	usePattern   = regexp.MustCompile(`^([a-z_]+)\{(.*)\}$`)
+	usePattern   = regexp.MustCompile(`^([a-zA-Z_]+)\{(.*)\}$`)
 	labelPattern = regexp.MustCompile(`([a-z_]+)(?:="([^"]*)")?`)
 )
 
@@ -108,19 +108,25 @@ func (s scrape) missing(uses []use) []string {
 }
 
 // rare reports whether a value is right although an ordinary day does not show
-// it: a status that gRPC has, or an outcome that takes a frozen process or a
-// downgrade, which the tests of package idempotency bring about.
+// it: a status that gRPC has, a reason of the API's errors, or an outcome that takes
+// a frozen process or a downgrade, which the tests of package idempotency bring about.
 func rare(label, value string) bool {
 	switch label {
 	case "rpc_response_status_code":
 		var code codes.Code
 		return code.UnmarshalJSON([]byte(`"`+value+`"`)) == nil
 	case "outcome":
-		source, err := os.ReadFile("../../pkg/idempotency/metrics.go")
-		return err == nil && (value == "fenced" || value == "unverifiable") && strings.Contains(string(source), `= "`+value+`"`)
+		return said("../../pkg/apierror/reasons.go", `Reason = "`+value+`"`) ||
+			((value == "fenced" || value == "unverifiable") && said("../../pkg/idempotency/metrics.go", `= "`+value+`"`))
 	default:
 		return false
 	}
+}
+
+// said reports whether a file of the source says something.
+func said(file, text string) bool {
+	source, err := os.ReadFile(file)
+	return err == nil && strings.Contains(string(source), text)
 }
 
 // TestEveryMetricThatIsLookedAtIsPublished runs the platform, shops, and looks
@@ -133,6 +139,7 @@ func TestEveryMetricThatIsLookedAtIsPublished(t *testing.T) {
 
 	p := start(t)
 	p.shop(t)
+	p.askModels(t)
 	published := func() scrape {
 		s := scrape{}
 		for _, service := range local.Databases {

@@ -46,6 +46,21 @@ const (
 	shedFirst  = `holdfast_shed_requests_total{` + of + `,outcome="shed",criticality="sheddable",reason="queue_full"}`
 )
 
+// Series of one replica of llm-gateway.
+const (
+	ofLLM       = `job="llm-gateway",instance="d:8081"`
+	answered    = `holdfast_llm_requests_total{` + ofLLM + `,route="gpt",protocol="openai",outcome="ok"}`
+	unanswered  = `holdfast_llm_requests_total{` + ofLLM + `,route="gpt",protocol="openai",outcome="DEPENDENCY_UNAVAILABLE"}`
+	wrongly     = `holdfast_llm_requests_total{` + ofLLM + `,route="gpt",protocol="openai",outcome="INVALID_FIELD"}`
+	unknown     = `holdfast_llm_unknown_attempts{` + ofLLM + `}`
+	unknownNext = `holdfast_llm_unknown_attempts{job="llm-gateway",instance="e:8081"}`
+	lowered     = `holdfast_llm_lowered_total{` + ofLLM + `,route="gpt"}`
+	overBudget  = `holdfast_llm_reservations_total{` + ofLLM + `,outcome="over_budget"}`
+	rejected    = `holdfast_llm_file_failing{` + ofLLM + `,file="routes"}`
+	written     = `rpc_server_call_duration_seconds_count{` + ofLLM + `,rpc_method="holdfast.llm.v1.LLMGatewayService/Generate",rpc_response_status_code="OK"}`
+	writtenSoon = `rpc_server_call_duration_seconds_bucket{` + ofLLM + `,rpc_method="holdfast.llm.v1.LLMGatewayService/Generate",rpc_response_status_code="OK",le="0.5"}`
+)
+
 const day = 24 * 3600
 
 // healthy is a platform in which all is well: ten orders a second.
@@ -60,6 +75,15 @@ func healthy() series {
 		inUse: flat(3), most: flat(10), waited: climbs(1e6),
 		forced: climbs(0), spent: flat(0),
 		open: flat(0), probing: flat(0), forcedOpen: flat(0), shed: climbs(0), shedFirst: climbs(0),
+	}
+	// A gateway to models has answers that take seconds, a provider that fails now
+	// and then, and a few attempts that nobody will ever know of.
+	for name, shape := range (series{
+		strings.Replace(up, of, ofLLM, 1): flat(1), strings.Replace(ready, of, ofLLM, 1): flat(1),
+		answered: climbs(60), unanswered: climbs(0.1), wrongly: climbs(5), unknown: turns(2, 5, 20),
+		lowered: climbs(0), overBudget: climbs(0), rejected: flat(0), written: climbs(60), writtenSoon: climbs(0),
+	}) {
+		s[name] = shape
 	}
 	// Payments are always well, and most of their series say nothing new.
 	for _, name := range []string{up, ready, undecided, oldest, maintained, partitions, fine, quick} {
@@ -112,6 +136,21 @@ var scenarios = []struct {
 	{"the books have never been compared", series{reconciled: flat(0)}, []string{"ReconciliationLate"}},
 	{"a platform that is new has not compared its books yet", series{reconciled: shape("_x4400 0x39")}, nil},
 	{"a finding that heals", series{differ: turns(0, 1, 2)}, nil},
+
+	{"attempts become unknown, and more of them", series{unknown: shape("2x4400 2+3x39")}, []string{"LLMUnknownAttemptsGrow"}},
+	{"attempts become unknown on a replica that is new", series{unknown: flat(2).gone(20), unknownNext: shape("_x4419 2+3x20")}, []string{"LLMUnknownAttemptsGrow"}},
+	{"many are unknown, and no more than before", series{unknown: flat(500)}, nil},
+	{"unknown attempts are found out about", series{unknown: shape("2x4400 2 30 60 20 2x34")}, nil},
+	{"nobody looks after unknown attempts", series{unknown: flat(2).gone(20)}, []string{"CompleterSilent"}},
+	{"a budget has room for shorter answers only", series{lowered: climbsThen(0, 1, 3)}, []string{"LLMBudgetNearlySpent"}},
+	{"a budget has no room", series{overBudget: climbsThen(0, 1, 3)}, []string{"LLMBudgetNearlySpent"}},
+	{"no target of a route answers", series{answered: climbsThen(60, 0, 12), unanswered: climbsThen(0, 60, 12)}, []string{"LLMRouteDown"}},
+	{"every second request finds no target", series{unanswered: climbsThen(0, 60, 12)}, nil},
+	{"nobody asks", series{answered: climbsThen(60, 0, 12), unanswered: climbs(0)}, nil},
+	{"all that is asked is wrong", series{answered: climbsThen(60, 0, 12), unanswered: climbs(0), wrongly: climbsThen(5, 60, 12)}, nil},
+	{"a file of routes cannot be used", series{rejected: turns(0, 1, 10)}, []string{"LLMFileRejected"}},
+	{"a file is put right at once", series{rejected: turns(0, 1, 2)}, nil},
+	{"a model takes long", series{written: climbs(600)}, nil},
 
 	{"every connection is in use", series{inUse: turns(3, 10, 20)}, []string{"PoolExhausted"}},
 	{"two requests always wait", series{waited: climbsThen(1e6, 120e9, 20)}, []string{"PoolExhausted"}},

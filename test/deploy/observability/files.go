@@ -115,7 +115,7 @@ func readDashboards() ([]dashboard, error) {
 
 // interpolated is an expression as Grafana sends it.
 func interpolated(expression string) string {
-	return strings.NewReplacer("$__rate_interval", "1m", "$job", "orders|payments").Replace(expression)
+	return strings.NewReplacer("$__rate_interval", "1m", "$job", "llm-gateway|orders|payments").Replace(expression)
 }
 
 var (
