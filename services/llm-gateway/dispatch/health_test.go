@@ -78,6 +78,20 @@ func TestWhenEveryKeyRestsTheNextTargetIsAsked(t *testing.T) {
 	require.Equal(t, 1, got.Attempts)
 }
 
+// TestAShortRestIsWaitedFor by requests that have nobody else to ask: it costs less
+// than a failure.
+func TestAShortRestIsWaitedFor(t *testing.T) {
+	p := wire.OpenAI
+	u := newUpstream(t, status(429, "rate_limit_error", "", "Retry-After-Ms", "500"), answer(p))
+	d := newDispatcher(t, func(o *Options) { o.MaxBackoff = 5 * time.Second })
+	alone := chained(provided("a", p, u.URL, "a1"))
+	alone.Attempts = 1
+	failed(t, failing(d.Do(t.Context(), asking(t, alone, p, false))))
+	got, err := d.Do(t.Context(), asking(t, alone, p, false))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a keys_resting", "a/a1 ok"}, way(got.Path))
+}
+
 // TestAKeyThatIsNotAcceptedIsLeftAloneAndSaid until its secret is another.
 func TestAKeyThatIsNotAcceptedIsLeftAloneAndSaid(t *testing.T) {
 	p := wire.OpenAI

@@ -130,7 +130,10 @@ func (w *walk) link(ctx context.Context, i int) (*Answer, *Failure) {
 		}
 		asked = true
 		answer, fault, err := f.fly(ctx, said)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, w.over(ctx) // the books were asked too late
+		case err != nil:
 			return nil, w.refused(err)
 		}
 		if fault == nil {
@@ -174,6 +177,9 @@ func (w *walk) admit(ctx context.Context, p *provider, t *target, link *routes.L
 		k, config, rests := p.choose(link.Keys, again, w.tired, w.busy, time.Now())
 		if k == nil {
 			w.comeBack = sooner(w.comeBack, rests)
+			if rests > 0 && rests <= w.d.options.MaxBackoff {
+				w.pause = sooner(w.pause, rests) // with nobody else in the chain it is waited for
+			}
 			if !asked {
 				status := statusFor(KeysResting, nil)
 				if rests >= 0 {
