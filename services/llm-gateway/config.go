@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/pkg/config"
 )
 
 // Config is what the gateway is told by its environment.
@@ -27,18 +29,24 @@ type Config struct {
 	History    time.Duration `env:"HOLDFAST_LLM_HISTORY" envDefault:"2160h" doc:"how long single attempts are kept before they are added up by day"`
 }
 
-// variable is a variable of the environment as files of routes may name it. Those
-// that the gateway itself reads have their defaults.
-func (c Config) variable(name string) string {
-	switch name {
-	case "HOLDFAST_SANDBOX_URL":
-		return c.SandboxURL
-	case "OPENAI_API_KEY":
-		return c.OpenAI
-	case "ANTHROPIC_API_KEY":
-		return c.Anthropic
-	default:
-		return os.Getenv(name)
+// variables are those of the environment as files of routes may name them. Those
+// that the gateway itself reads have their defaults; and in production there is no
+// sandbox, so that no route of the built-in file leads to one.
+func (c Config) variables(environment config.Environment) func(string) string {
+	return func(name string) string {
+		switch name {
+		case "HOLDFAST_SANDBOX_URL":
+			if environment == config.Production {
+				return ""
+			}
+			return c.SandboxURL
+		case "OPENAI_API_KEY":
+			return c.OpenAI
+		case "ANTHROPIC_API_KEY":
+			return c.Anthropic
+		default:
+			return os.Getenv(name)
+		}
 	}
 }
 

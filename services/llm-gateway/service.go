@@ -82,7 +82,7 @@ func openPrices(lifecycle fx.Lifecycle, cfg Config, log *slog.Logger) (*price.So
 
 // openRoutes reads the routes, and follows the file. A target without a price cannot
 // be paid for, and so is a mistake.
-func openRoutes(lifecycle fx.Lifecycle, cfg Config, prices *price.Source, log *slog.Logger) (*routes.Source, error) {
+func openRoutes(lifecycle fx.Lifecycle, cfg Config, common service.Config, prices *price.Source, log *slog.Logger) (*routes.Source, error) {
 	priced := func(t *routes.Table) error {
 		return t.Unpriced(func(provider, model string) bool {
 			_, ok := prices.Current().Lookup(provider, model, time.Now())
@@ -90,13 +90,13 @@ func openRoutes(lifecycle fx.Lifecycle, cfg Config, prices *price.Source, log *s
 		})
 	}
 	if cfg.RoutesFile == "" {
-		source, err := builtin.Routes(cfg.variable, priced)
+		source, err := builtin.Routes(cfg.variables(common.Environment), priced)
 		if err != nil {
 			return nil, fmt.Errorf("the routes that are built in: %w", err)
 		}
 		return source, nil
 	}
-	source, err := routes.Open(cfg.RoutesFile, cfg.variable, log, priced)
+	source, err := routes.Open(cfg.RoutesFile, cfg.variables(common.Environment), log, priced)
 	if err != nil {
 		return nil, fmt.Errorf("HOLDFAST_LLM_ROUTES_FILE: %w", err)
 	}
