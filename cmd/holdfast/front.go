@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
 	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/linger"
 )
 
 // routes say which service answers a path of the front port: the path itself
@@ -49,9 +50,19 @@ type front struct {
 func newFront(services map[string]local.Addresses) *front {
 	f := &front{services: services, proxies: map[string]http.Handler{}, leaving: make(chan struct{})}
 	for _, route := range routes {
-		f.proxies[route.service] = newProxy(services[route.service].HTTP, f.leaving)
+		f.proxies[route.service] = newProxy(services[route.service].HTTP, f.ends(route.service))
 	}
 	return f
+}
+
+// ends is what ends the streams of a service. One that follows something has no end
+// of its own, and its reader goes on elsewhere. What a language model says has an
+// end, which is waited for as for any other answer: half of it must not look whole.
+func (f *front) ends(service string) <-chan struct{} {
+	if service == local.LLMGateway {
+		return nil
+	}
+	return f.leaving
 }
 
 // newFrontServer serves the front of services at these addresses. There is no
@@ -65,6 +76,12 @@ func newFrontServer(services map[string]local.Addresses) *http.Server {
 
 // ServeHTTP passes the request on to the service whose path it is.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	finish := linger.Watch(w, r) // for a body that nobody wants
+	f.pass(w, r)
+	finish()
+}
+
+func (f *front) pass(w http.ResponseWriter, r *http.Request) {
 	for _, route := range routes {
 		// A custom verb belongs to its collection: /v1/payments:charge.
 		if rest, ok := strings.CutPrefix(r.URL.Path, route.path); ok && (rest == "" || rest[0] == '/' || rest[0] == ':') {
@@ -83,7 +100,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // newProxy passes requests on to one service. Each travels on a connection of
 // its own: a pooled one may die with the service just as a request is written
-// to it, and a request that was perhaps seen must not be sent twice by us.
+// to it, and a request that was perhaps seen must not be sent twice by us. Streams
+// end with leaving, if it is not nil.
 func newProxy(address string, leaving <-chan struct{}) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -99,7 +117,9 @@ func newProxy(address string, leaving <-chan struct{}) *httputil.ReverseProxy {
 		ModifyResponse: func(r *http.Response) error {
 			switch r.Header.Get("Content-Type") {
 			case "text/event-stream", "application/x-ndjson":
-				r.Body = endWith(r.Body, leaving)
+				if leaving != nil {
+					r.Body = endWith(r.Body, leaving)
+				}
 			}
 			return nil
 		},

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfast-dev/holdfast/cmd/holdfast/local"
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
+	"github.com/holdfast-dev/holdfast/pkg/linger"
 )
 
 // echo is a service that says its name and what it was asked for.
@@ -26,10 +30,11 @@ func echo(t *testing.T, name string) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-func startFrontOf(t *testing.T, orders, payments string) string {
+func startFrontOf(t *testing.T, orders, payments string, llm ...string) string {
 	t.Helper()
 	server := httptest.NewServer(newFront(map[string]local.Addresses{
 		local.Orders: {HTTP: orders, Probe: "127.0.0.1:8281"}, local.Payments: {HTTP: payments}, local.Sandbox: {HTTP: "127.0.0.1:8183"},
+		local.LLMGateway: {HTTP: strings.Join(llm, "")},
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
@@ -46,8 +51,16 @@ func get(t *testing.T, url string) (int, string, string) {
 }
 
 func TestTheFrontPortKnowsWhoseEveryPathIs(t *testing.T) {
-	front := startFrontOf(t, echo(t, "orders"), echo(t, "payments"))
+	front := startFrontOf(t, echo(t, "orders"), echo(t, "payments"), echo(t, "llm-gateway"))
 	for path, want := range map[string]string{
+		"/v1/chat/completions":       "llm-gateway",
+		"/v1/messages":               "llm-gateway",
+		"/v1/messages/count_tokens":  "llm-gateway",
+		"/v1/models":                 "llm-gateway",
+		"/v1/models/vendor/model-1":  "llm-gateway",
+		"/v1/responses":              "llm-gateway",
+		"/v1/llm:generate":           "llm-gateway",
+		"/v1/llm/usage":              "llm-gateway",
 		"/v1/orders":                 "orders",
 		"/v1/orders?page_size=2":     "orders",
 		"/v1/orders/1:cancel":        "orders",
@@ -171,6 +184,76 @@ func TestAServiceThatDiesMidRequestIsATypedError(t *testing.T) {
 	require.NotEmpty(t, response.Header.Get("Retry-After"))
 	require.Contains(t, string(body), `"same_key"`)
 	require.NotContains(t, string(body), "EOF", "the cause is for logs")
+}
+
+// TestARefusedBodyIsToldThroughTheFrontPort, as long as it is: to a client that sends
+// all of it before it looks, while the service refuses after its headers.
+func TestARefusedBodyIsToldThroughTheFrontPort(t *testing.T) {
+	orders := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		finish := linger.Watch(w, r) // as every service does
+		apierror.WriteProblem(w, apierror.New(apierror.ReasonMessageTooLarge, "the body is larger than that"))
+		finish()
+	}))
+	t.Cleanup(orders.Close)
+	front := strings.TrimPrefix(startFrontOf(t, strings.TrimPrefix(orders.URL, "http://"), ""), "http://")
+	const size = 8 << 20 // far more than connections buffer
+	for _, more := range []string{"", "Connection: close\r\n"} {
+		for path, status := range map[string]int{"/v1/orders": http.StatusRequestEntityTooLarge, "/v1/other": http.StatusNotFound} {
+			for range 3 {
+				conn, err := net.Dial("tcp", front)
+				require.NoError(t, err)
+				_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n", path, size, more)
+				require.NoError(t, err)
+				_, err = io.Copy(conn, io.LimitReader(endless{}, size))
+				require.NoError(t, err)
+				response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				require.NoError(t, err)
+				require.Equal(t, status, response.StatusCode)
+				require.NoError(t, conn.Close())
+			}
+		}
+	}
+}
+
+// endless is a body without an end.
+type endless struct{}
+
+func (endless) Read(into []byte) (int, error) { return len(into), nil }
+
+// TestAFrontThatLeavesWaitsForWhatAModelSays: it has an end, and half of it must not
+// look whole.
+func TestAFrontThatLeavesWaitsForWhatAModelSays(t *testing.T) {
+	left := make(chan struct{})
+	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: one\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-left
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+	}))
+	t.Cleanup(model.Close)
+	server := newFrontServer(map[string]local.Addresses{local.LLMGateway: {HTTP: strings.TrimPrefix(model.URL, "http://")}})
+	server.RegisterOnShutdown(func() { close(left) })
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	response, err := http.Post("http://"+listener.Addr().String()+"/v1/chat/completions", "application/json", strings.NewReader("{}"))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	first := make([]byte, len("data: one\n\n"))
+	_, err = io.ReadFull(response.Body, first)
+	require.NoError(t, err, "it comes as it was said")
+	bounded, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- server.Shutdown(bounded) }()
+	rest, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, "data: [DONE]\n\n", string(rest))
+	require.NoError(t, <-ended)
+	require.ErrorIs(t, <-served, http.ErrServerClosed)
 }
 
 // TestAFrontThatLeavesEndsStreams: they have no end of their own, and a shutdown

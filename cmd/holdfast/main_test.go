@@ -135,4 +135,9 @@ func TestEveryVariableHasAMeaning(t *testing.T) {
 	require.Contains(t, stdout, "HOLDFAST_PAYMENTS_TARGET")
 	require.NotContains(t, stdout, "HOLDFAST_SANDBOX_DATA_DIR")
 	require.NotContains(t, stdout, "\x1b", "no colours where there is no terminal")
+
+	code, stdout, _ = holdfast(t, "config")
+	require.Zero(t, code)
+	require.Regexp(t, `HOLDFAST_DRAIN_CAP +5m +llm-gateway `, stdout, "a service has defaults of its own")
+	require.Regexp(t, `HOLDFAST_DRAIN_CAP +20s +orders payments sandbox `, stdout)
 }

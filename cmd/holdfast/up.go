@@ -50,6 +50,9 @@ started again when it dies. Ctrl-C drains everything; a second one does not wait
 const (
 	startBound = time.Minute
 	stopBound  = 30 * time.Second
+	// drainCap is what services have of it to finish requests: some would take
+	// minutes by default.
+	drainCap = "20s"
 )
 
 // platform is everything up has started.
@@ -103,7 +106,7 @@ func (p *platform) start(ctx context.Context, o upOptions) (err error) {
 	environment.LLMTarget = "dns:///" + p.addresses[local.LLMGateway].GRPC
 	// The front port is closed before the services drain: nobody is left whom a
 	// lame duck could still serve.
-	environment.Extra = map[string]string{"HOLDFAST_LAME_DUCK": "0s"}
+	environment.Extra = map[string]string{"HOLDFAST_LAME_DUCK": "0s", "HOLDFAST_DRAIN_CAP": drainCap}
 
 	p.console.step("migrating the databases")
 	var migrations errgroup.Group

@@ -39,6 +39,7 @@ const (
 	tellPanic   = `"panic"`
 	tellHalf    = `"half"`  // half an answer and a panic
 	tellAbort   = `"abort"` // half an answer and an error that was told
+	tellCut     = `"cut"`   // not even half of one
 	tellSecret  = `"secret"`
 	tellLimits  = `"limits"` // what is over a limit of its own
 	tellFlood   = `"flood"`  // more than anybody reads
@@ -101,6 +102,8 @@ func (s *teller) handle(w http.ResponseWriter, r *http.Request, body []byte) err
 	case tellHalf:
 		_ = say("half\n")
 		panic("a bug at /srv/tell.go:8")
+	case tellCut:
+		panic(http.ErrAbortHandler)
 	case tellAbort:
 		return errors.Join(say("half\nand why\n"), errSecret)
 	case tellSecret:
@@ -280,6 +283,11 @@ func TestWhatGoesWrongInARouteIsTyped(t *testing.T) {
 	half, err := io.ReadAll(response.Body)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Equal(t, "half\n", string(half))
+
+	bugs := i.logs.Count("internal error")
+	_, err = lonely.Do(i.telling(t.Context(), strings.NewReader(tellCut))) //nolint:bodyclose // there is none
+	require.ErrorIs(t, err, io.EOF, "a handler may ask for the connection to be cut")
+	require.Equal(t, bugs, i.logs.Count("internal error"), "which is no bug")
 
 	answer := i.tell(tellAbort)
 	require.Equal(t, http.StatusOK, answer.StatusCode)

@@ -188,7 +188,7 @@ type exchange struct {
 	request  *http.Request
 	answer   *routeAnswer
 	finished bool // Handle has returned without an error
-	panicked bool // after the answer had begun, or to cut it off
+	cut      bool // Handle panicked after the answer had begun, or to cut it off
 }
 
 // serveExchange is what the interceptors of a route call last.
@@ -201,7 +201,7 @@ func serveExchange(srv any, stream grpc.ServerStream) error {
 }
 
 // serve reads the body and has the route handle it.
-func (x *exchange) serve(stream grpc.ServerStream) error {
+func (x *exchange) serve(stream grpc.ServerStream) (err error) {
 	ctx := stream.Context()
 	if !x.route.method.Streaming {
 		var cancel context.CancelFunc
@@ -214,9 +214,12 @@ func (x *exchange) serve(stream grpc.ServerStream) error {
 	}
 	x.answer.stream = stream
 	defer func() {
-		if p := recover(); p != nil {
-			err, _ := p.(error)
-			x.panicked = x.answer.begun || errors.Is(err, http.ErrAbortHandler)
+		switch p := recover(); {
+		case p == nil:
+		case p == any(http.ErrAbortHandler): // no bug: how a handler asks for the connection to be cut
+			x.cut, err = true, context.Canceled
+		default:
+			x.cut = x.answer.begun
 			panic(p) // what types errors turns it into one, and logs it
 		}
 	}()
@@ -231,7 +234,7 @@ func (x *exchange) serve(stream grpc.ServerStream) error {
 func (x *exchange) end(err error) {
 	w := x.answer
 	switch {
-	case x.panicked, w.broken != nil, w.begun && x.finished && err != nil:
+	case x.cut, w.broken != nil, w.begun && x.finished && err != nil:
 		// What was sent is not all, and there is no way left to say so but this.
 		panic(http.ErrAbortHandler)
 	case err != nil && !w.begun:
