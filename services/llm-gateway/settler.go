@@ -38,7 +38,7 @@ func (s *settler) write(ctx context.Context, b *books, write func(context.Contex
 		return
 	}
 	s.log.WarnContext(ctx, "what an answer cost is not written yet", "request", b.ask.id, "error", err)
-	s.behind.Go(func() {
+	s.behind.Go(func() { //nolint:contextcheck // it goes on when the request is over
 		pause := time.NewTicker(time.Second)
 		defer pause.Stop()
 		for {

@@ -86,7 +86,7 @@ func TestAShortRestIsWaitedFor(t *testing.T) {
 	d := newDispatcher(t, func(o *Options) { o.MaxBackoff = 5 * time.Second })
 	alone := chained(provided("a", p, u.URL, "a1"))
 	alone.Attempts = 1
-	failed(t, failing(d.Do(t.Context(), asking(t, alone, p, false))))
+	_ = failed(t, failing(d.Do(t.Context(), asking(t, alone, p, false))))
 	got, err := d.Do(t.Context(), asking(t, alone, p, false))
 	require.NoError(t, err)
 	require.Equal(t, []string{"a keys_resting", "a/a1 ok"}, way(got.Path))
