@@ -48,6 +48,10 @@ func (g *gateway) ask(ctx context.Context, tenant string, w wire.Request, header
 		return nil, noModel(w.Model)
 	}
 	a.route = route
+	if w.Surcharge != "" && g.cfg.Ledger && len(a.budgets()) > 0 {
+		return nil, apierror.New(apierror.ReasonUnsupported, w.Surcharge+" asks for something that costs more than its tokens, which no budget here has room for",
+			apierror.WithMetadata("field", w.Surcharge))
+	}
 	g.meter.asked(ctx, a)
 	return a, nil
 }

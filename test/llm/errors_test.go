@@ -18,6 +18,8 @@ routes:
   - {name: small, attempts: 1, models: [sandbox-small], chain: [{provider: openai}]}
   - {name: large, attempts: 1, models: [sandbox-large], chain: [{provider: anthropic}]}
   - {name: other, attempts: 1, models: [sandbox-reasoning], chain: [{provider: compatible}]}
+budgets:
+  - {name: monthly, period: month, limit_usd: "10"}
 limits:
   - {tenant: globex, requests_per_minute: 1}
 `)
@@ -40,6 +42,8 @@ limits:
 		{name: "overloaded", path: openAI, body: said(openAI, "sandbox-small", "?"), fault: &sandbox.Fault{Kind: sandbox.FaultStatus, Status: 503}, status: 503, kind: "server_error", code: "dependency_unavailable", again: true, after: true},
 		{name: "overloaded", path: anthropic, body: said(anthropic, "sandbox-large", "?"), fault: &sandbox.Fault{Kind: sandbox.FaultStatus, Status: 529}, status: 503, kind: "overloaded_error", code: "dependency_unavailable", again: true, after: true},
 		{name: "another protocol", path: anthropic, body: said(anthropic, "sandbox-reasoning", "?"), status: 501, kind: "api_error", code: "unsupported"},
+		{name: "dearer", path: openAI, body: said(openAI, "sandbox-small", "?", `"service_tier":"priority"`), status: 501, kind: "server_error", code: "unsupported"},
+		{name: "dearer", path: anthropic, body: said(anthropic, "sandbox-large", "?", `"tools":[{"type":"web_search_20250305","name":"web_search"}]`), status: 501, kind: "api_error", code: "unsupported"},
 		{name: "the Responses API", path: "/v1/responses", body: `{}`, status: 501, kind: "server_error", code: "unsupported"},
 	} {
 		t.Run(row.name+strings.ReplaceAll(row.path, "/", " "), func(t *testing.T) {

@@ -31,6 +31,9 @@ type Request struct {
 	// IncludeUsage says whether the client wants OpenAI's chunk with the usage at the
 	// end of a stream.
 	IncludeUsage bool
+	// Surcharge names the member by which the client asks for something that costs
+	// more than its tokens, or more for them; empty: there is none. See surcharge.go.
+	Surcharge string
 
 	model         span // with quotes
 	maxTokens     limit
@@ -72,7 +75,7 @@ func (e *RequestError) Error() string {
 func Scan(p Protocol, body []byte) (Request, error) {
 	r := Request{Protocol: p, Body: body, Choices: 1}
 	s := scanner{data: body}
-	var seen uint8
+	var seen uint16
 	for name := range s.members {
 		m, exact := memberOf(p, name)
 		if m == memberOther {
@@ -118,25 +121,31 @@ const (
 	memberMaxCompletionTokens
 	memberN
 	memberStreamOptions
+	memberServiceTier
+	memberTools
+	memberSpeed
+	memberWebSearch
+	memberModalities
 )
 
 var names = [...]string{
 	memberModel: "model", memberStream: "stream", memberMaxTokens: "max_tokens",
 	memberMaxCompletionTokens: "max_completion_tokens", memberN: "n", memberStreamOptions: "stream_options",
+	memberServiceTier: "service_tier", memberTools: "tools", memberSpeed: "speed", memberWebSearch: "web_search_options",
+	memberModalities: "modalities",
 }
 
 // memberOf is the member of that name, memberOther if it does not matter to the protocol;
 // exact is false when the name only differs by case.
 func memberOf(p Protocol, name text) (m member, exact bool) {
-	last := memberStreamOptions
-	if p == Anthropic {
-		last = memberMaxTokens
-	}
 	raw := name.raw
 	if name.escaped {
 		raw = []byte(name.String())
 	}
-	for m := memberModel; m <= last; m++ {
+	for m := memberModel; m <= memberModalities; m++ {
+		if !m.of(p) {
+			continue
+		}
 		if string(raw) == names[m] {
 			return m, true
 		}
@@ -145,6 +154,18 @@ func memberOf(p Protocol, name text) (m member, exact bool) {
 		}
 	}
 	return memberOther, true
+}
+
+// of says whether a protocol has the member.
+func (m member) of(p Protocol) bool {
+	switch m {
+	case memberMaxCompletionTokens, memberN, memberStreamOptions, memberWebSearch, memberModalities:
+		return p == OpenAI
+	case memberSpeed:
+		return p == Anthropic
+	default:
+		return true
+	}
 }
 
 // read takes a member's value; why is what is wrong with it, and with which field.
@@ -188,6 +209,8 @@ func (r *Request) read(s *scanner, m member) (field, why string) {
 		ok = ok && 0 < r.Choices && r.Choices <= maxChoices
 	case memberStreamOptions:
 		return r.readOptions(s)
+	case memberServiceTier, memberTools, memberSpeed, memberWebSearch, memberModalities:
+		r.readSurcharge(s, m)
 	}
 	if !ok {
 		return field, "not a whole number above 0, or too large"
