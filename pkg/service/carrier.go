@@ -161,9 +161,9 @@ func (c *carrier) Write(piece []byte) (int, error) {
 	defer c.mu.Unlock()
 	if c.open {
 		c.wrote = time.Now()
-		if err := c.extend(); err != nil {
-			return 0, err
-		}
+	}
+	if err := c.extend(); err != nil { // after a call as well: its method says how long that may take
+		return 0, err
 	}
 	return c.ResponseWriter.Write(piece)
 }

@@ -39,7 +39,7 @@ type Config struct {
 	MaxConnAgeGrace   time.Duration `env:"HOLDFAST_MAX_CONN_AGE_GRACE" envDefault:"30s" doc:"how long its calls may take to finish then"`
 	ReadHeaderTimeout time.Duration `env:"HOLDFAST_READ_HEADER_TIMEOUT" envDefault:"5s" doc:"how long the headers of an HTTP request may take to arrive"`
 	ReadTimeout       time.Duration `env:"HOLDFAST_READ_TIMEOUT" envDefault:"10s" doc:"how long a whole HTTP request may take to arrive"`
-	WriteTimeout      time.Duration `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" doc:"how long an HTTP request may take from its headers to the end of its answer; of a stream, each piece"`
+	WriteTimeout      time.Duration `env:"HOLDFAST_WRITE_TIMEOUT" envDefault:"30s" doc:"how long an HTTP client may take to read an answer; of a stream, each piece"`
 	StreamHeartbeat   time.Duration `env:"HOLDFAST_STREAM_HEARTBEAT" envDefault:"15s" doc:"how long a stream of server-sent events may be silent; shorter than proxies wait for an answer to go on"`
 	IdleTimeout       time.Duration `env:"HOLDFAST_IDLE_TIMEOUT" envDefault:"75s" doc:"how long an HTTP connection may be idle; longer than that of a load balancer in front"`
 }

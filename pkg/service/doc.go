@@ -24,6 +24,12 @@
 // If the module provides an *idempotency.Store, the interceptors use it. A
 // method that needs a key and no store is an error at start-up.
 //
+// # What a module provides
+//
+// APIs ([ProvideAPI]), which are gRPC and, by the gateway, HTTP; workers
+// ([ProvideWorker]); and HTTP routes that speak a protocol which is not ours
+// ([ProvideRoutes]), behind the same interceptors.
+//
 // # Life
 //
 // Starting, ready, draining, stopped: see [Run] for the order in which things

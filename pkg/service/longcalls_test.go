@@ -42,6 +42,9 @@ func stay(ctx context.Context) error {
 // Generate says the key that it was called with, if it was, and otherwise stays.
 func (staying) Generate(ctx context.Context, _ *llmv1.GenerateRequest) (*llmv1.GenerateResponse, error) {
 	if key := metadata.ValueFromIncomingContext(ctx, idempotency.KeyMetadata); len(key) > 0 {
+		if key[0] == "slow" {
+			wait(ctx, slowAnswer)
+		}
 		return &llmv1.GenerateResponse{Id: key[0]}, nil
 	}
 	return nil, stay(ctx)
@@ -70,6 +73,8 @@ func (staying) WatchOrder(_ *ordersv1.WatchOrderRequest, stream grpc.ServerStrea
 	}
 	return stay(ctx)
 }
+
+const promptJSON = `{"prompt":{"model":"any","messages":[{"role":"ROLE_USER","parts":[{"text":"hello"}]}]}}`
 
 // enduring is a service of long calls.
 func enduring() Definition {
@@ -173,14 +178,22 @@ func TestAnOptionalKeyIsTheHandlersBusiness(t *testing.T) {
 	answer, err := client.Generate(metadata.AppendToOutgoingContext(t.Context(), idempotency.KeyMetadata, "mine"), prompt())
 	require.NoError(t, err)
 	require.Equal(t, "mine", answer.GetId())
-	const body = `{"prompt":{"model":"any","messages":[{"role":"ROLE_USER","parts":[{"text":"hello"}]}]}}`
-	require.Contains(t, i.send(http.MethodPost, "/v1/llm:generate", body, headerKey, `"mine"`).body, `"id":"mine"`)
-	require.Equal(t, http.StatusBadRequest, i.send(http.MethodPost, "/v1/llm:generate", body, headerKey, "not one").StatusCode)
+	require.Contains(t, i.send(http.MethodPost, "/v1/llm:generate", promptJSON, headerKey, `"mine"`).body, `"id":"mine"`)
+	require.Equal(t, http.StatusBadRequest, i.send(http.MethodPost, "/v1/llm:generate", promptJSON, headerKey, "not one").StatusCode)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err = client.Generate(ctx, prompt())
 	require.Equal(t, codes.DeadlineExceeded, status.Code(err), "the handler stays: nobody asked for a key")
+}
+
+// TestTheTimeToWriteIsNotTheTimeToAnswer: a method may take as long as its policy
+// says, over HTTP as well.
+func TestTheTimeToWriteIsNotTheTimeToAnswer(t *testing.T) {
+	i := start(t, enduring(), "HOLDFAST_READ_TIMEOUT", "300ms", "HOLDFAST_WRITE_TIMEOUT", "300ms", "HOLDFAST_LAME_DUCK", "0s")
+	answer := i.send(http.MethodPost, "/v1/llm:generate", promptJSON, headerKey, "slow")
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Contains(t, answer.body, "slow")
 }
 
 // TestAShortDrainKeepsTimeForWhatMayFinish.

@@ -89,7 +89,7 @@ func (s *teller) handle(w http.ResponseWriter, r *http.Request, body []byte) err
 	}
 	switch string(body) {
 	case tellPieces:
-		w.Header().Set("Content-Type", mimeEvents)
+		w.Header().Set("Content-Type", mimeEvents+"; charset=utf-8")
 		for n := range 4 {
 			if err := say(fmt.Sprintf("piece %d\n", n)); err != nil {
 				return err

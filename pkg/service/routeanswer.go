@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,7 +124,8 @@ type routeAnswer struct {
 	// its messages, one ends what counts as opening it with the first.
 	stream grpc.ServerStream
 	begun  bool
-	broken error // why it cannot be finished
+	until  time.Time // the connection's deadline
+	broken error     // why it cannot be finished
 }
 
 // begin is done once, before the headers go.
@@ -133,7 +135,7 @@ func (a *routeAnswer) begin() {
 	}
 	a.begun = true
 	a.says.begin()
-	if h := a.Header(); h.Get("Content-Type") == mimeEvents {
+	if h := a.Header(); strings.HasPrefix(h.Get("Content-Type"), mimeEvents) {
 		h.Set("X-Accel-Buffering", "no") // proxies that collect an answer would collect for ever
 		if h.Get("Cache-Control") == "" {
 			h.Set("Cache-Control", "no-store")
@@ -179,8 +181,17 @@ func (a *routeAnswer) FlushError() error {
 // Unwrap is for [http.ResponseController].
 func (a *routeAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// extend gives the client time to read what is written next.
-func (a *routeAnswer) extend() error { return a.control.SetWriteDeadline(time.Now().Add(a.patience)) }
+// extend gives the client time to read what is written next: patience at least, and
+// an eighth of it more, so that the deadline of a stream of small pieces need not be
+// moved for each.
+func (a *routeAnswer) extend() error {
+	now := time.Now()
+	if a.until.Sub(now) >= a.patience {
+		return nil
+	}
+	a.until = now.Add(a.patience + a.patience/8)
+	return a.control.SetWriteDeadline(a.until)
+}
 
 func (a *routeAnswer) breaks(err error) error {
 	if a.broken == nil {
