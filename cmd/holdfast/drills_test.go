@@ -86,8 +86,11 @@ func TestDrillProcessorHasTheBooksThatWeHave(t *testing.T) {
 	require.NotZero(t, holds(t, drill.ProcessorName, short...).Audit.Audited.Orders)
 }
 
-func TestDrillProcessorWithoutAKeyOfOursChargesTwice(t *testing.T) {
-	brokenBy(t, drill.ProcessorName, drill.NewProcessorKeys, "no card charged twice", short...)
+// TestDrillWithoutAKeyOfOursChargesTwice: one day the processor fails, the other day
+// the network.
+func TestDrillWithoutAKeyOfOursChargesTwice(t *testing.T) {
+	name := []string{drill.ProcessorName, drill.PartitionName}[time.Now().YearDay()%2]
+	brokenBy(t, name, drill.NewProcessorKeys, "no card charged twice", short...)
 }
 
 func TestDrillPartitionLosesNothingAndDoesNothingTwice(t *testing.T) {
@@ -96,21 +99,17 @@ func TestDrillPartitionLosesNothingAndDoesNothingTwice(t *testing.T) {
 	require.NotZero(t, verdict.Retried)
 }
 
-func TestDrillPartitionWithoutAKeyOfOursChargesTwice(t *testing.T) {
-	brokenBy(t, drill.PartitionName, drill.NewProcessorKeys, "no card charged twice", short...)
-}
-
 func TestDrillSlowMakesNothingElseSlow(t *testing.T) {
 	verdict := holds(t, drill.SlowName)
 	require.NotZero(t, verdict.Audit.Audited.Orders)
 }
 
-func TestDrillSlowWithoutABulkheadTakesEverythingWithIt(t *testing.T) {
-	brokenBy(t, drill.SlowName, drill.NoBulkhead, "a read's p99")
-}
-
-func TestDrillSlowWithoutABreakerWaitsAgainAndAgain(t *testing.T) {
-	brokenBy(t, drill.SlowName, drill.NoBreaker, "the breaker opens")
+// TestDrillSlowSeesWhatIsTakenAway: see ofTheDay.
+func TestDrillSlowSeesWhatIsTakenAway(t *testing.T) {
+	part := map[drill.Sabotage]string{drill.NoBulkhead: "a read's p99", drill.NoBreaker: "the breaker opens"}
+	for _, sabotage := range ofTheDay(t, drill.SlowName, "HOLDFAST_SLOW_SABOTAGE") {
+		t.Run(string(sabotage), func(t *testing.T) { brokenBy(t, drill.SlowName, sabotage, part[sabotage]) })
+	}
 }
 
 func TestDrillOverloadTakesNothingFromWhatIsCritical(t *testing.T) {
