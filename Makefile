@@ -109,7 +109,7 @@ e2e: ## Deploy to a kind cluster under load: 10,000 requests a row, about an hou
 
 .PHONY: e2e-short
 e2e-short: ## One rolling change, one blue/green switch and back, one control
-	@GO="$(GO)" HOLDFAST_E2E_SHORT=1 HOLDFAST_E2E_REQUESTS=1500 HOLDFAST_E2E_RATE=25 TESTFLAGS="$(TESTFLAGS)" tools/e2e
+	@GO="$(GO)" HOLDFAST_E2E_SHORT=1 HOLDFAST_E2E_REQUESTS=1000 HOLDFAST_E2E_RATE=25 TESTFLAGS="$(TESTFLAGS)" tools/e2e
 
 .PHONY: rightsizing
 rightsizing: ## Show on a cluster what limits do: OOM-killed, throttled, resized, and what saves a pod
