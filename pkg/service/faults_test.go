@@ -109,6 +109,32 @@ func TestAResetReachesTheClientOverBothWires(t *testing.T) {
 	require.Equal(t, http.StatusOK, i.send(http.MethodGet, "/v1/orders/"+orderFine, "").StatusCode)
 }
 
+// TestARouteHasTheFaultsOfItsMethod, which its clients see as they see real ones.
+func TestARouteHasTheFaultsOfItsMethod(t *testing.T) {
+	s := &teller{}
+	i := start(t, tellers(s))
+	i.always(ordersv1.OrdersService_WatchOrder_FullMethodName, `"fault": "error"`)
+	answer := i.tell("{}")
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+	require.Contains(t, answer.body, "no: DEPENDENCY_UNAVAILABLE")
+	require.Zero(t, s.handled.Load())
+
+	i.always(ordersv1.OrdersService_WatchOrder_FullMethodName, `"fault": "reset"`)
+	_, err := lonely.Do(i.telling(t.Context(), strings.NewReader("{}")))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+
+	i.always(ordersv1.OrdersService_WatchOrder_FullMethodName, `"fault": "cut", "messages": 2`)
+	_, got := i.listen(tellPieces)
+	require.Equal(t, "piece 0", got.line())
+	require.Equal(t, "piece 1", got.line())
+	require.False(t, got.Scan())
+	require.ErrorIs(t, got.Err(), io.ErrUnexpectedEOF, "it does not look whole")
+
+	i.always(ordersv1.OrdersService_GetOrder_FullMethodName, `"fault": "latency", "latency": "1m"`)
+	answer = i.send(http.MethodGet, tellPath+"/x", "")
+	require.Equal(t, http.StatusGatewayTimeout, answer.StatusCode, answer.body)
+}
+
 // TestNobodyCanHaveAnothersConnectionReset: the name of a connection is the
 // gateway's to tell.
 func TestNobodyCanHaveAnothersConnectionReset(t *testing.T) {

@@ -134,7 +134,7 @@ func open(ctx context.Context, plan blueprint, p parts) (_ *public, err error) {
 		ending:  make(chan struct{}),
 		cutOff:  make(chan struct{}),
 	}
-	beside, err := newRoutes(p.Routes, plan, served.endings)
+	beside, err := newRoutes(p.Routes, plan, served.endings) //nolint:contextcheck // its requests bring contexts of their own
 	if err != nil {
 		return nil, err
 	}

@@ -285,7 +285,7 @@ func TestWhatGoesWrongInARouteIsTyped(t *testing.T) {
 	require.Equal(t, "half\n", string(half))
 
 	bugs := i.logs.Count("internal error")
-	_, err = lonely.Do(i.telling(t.Context(), strings.NewReader(tellCut))) //nolint:bodyclose // there is none
+	_, err = lonely.Do(i.telling(t.Context(), strings.NewReader(tellCut)))
 	require.ErrorIs(t, err, io.EOF, "a handler may ask for the connection to be cut")
 	require.Equal(t, bugs, i.logs.Count("internal error"), "which is no bug")
 

@@ -141,15 +141,21 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer rt.inFlight.Add(-1)
 	began := time.Now()
 	ctx := rt.stats.TagRPC(callContext(r, rt.credential(r)), &stats.RPCTagInfo{FullMethodName: rt.Method})
-	rt.stats.HandleRPC(ctx, &stats.Begin{BeginTime: began, IsServerStream: rt.method.Streaming})
+	rt.stats.HandleRPC(ctx, &stats.Begin{BeginTime: began, IsServerStream: rt.method.Streaming}) //nolint:contextcheck // it is the request's, tagged
 
+	timely := ctx
+	if !rt.method.Streaming {
+		var cancel context.CancelFunc
+		timely, cancel = context.WithTimeout(ctx, rt.method.Timeout) // the interceptors of streams know none
+		defer cancel()
+	}
 	stream := newRouteStream(rt.Method, w)
 	x := &exchange{route: rt, request: r, answer: &routeAnswer{
 		ResponseWriter: w, control: http.NewResponseController(w), patience: rt.patience, says: stream,
 	}}
-	stream.ctx = grpc.NewContextWithServerTransportStream(ctx, transportOf{stream})
+	stream.ctx = grpc.NewContextWithServerTransportStream(timely, transportOf{stream})
 	err := rt.call(x, stream)
-	rt.stats.HandleRPC(ctx, &stats.End{BeginTime: began, EndTime: time.Now(), Error: err})
+	rt.stats.HandleRPC(ctx, &stats.End{BeginTime: began, EndTime: time.Now(), Error: err}) //nolint:contextcheck // the same
 	x.end(err)
 }
 
@@ -159,7 +165,7 @@ func (rt *route) credential(r *http.Request) []string {
 	if rt.Credential == nil {
 		return credentials
 	}
-	key := rt.Route.Credential(r)
+	key := rt.Credential(r)
 	if key == "" {
 		return credentials
 	}
@@ -203,11 +209,6 @@ func serveExchange(srv any, stream grpc.ServerStream) error {
 // serve reads the body and has the route handle it.
 func (x *exchange) serve(stream grpc.ServerStream) (err error) {
 	ctx := stream.Context()
-	if !x.route.method.Streaming {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, x.route.method.Timeout)
-		defer cancel()
-	}
 	body, err := readBody(x.request)
 	if err != nil {
 		return err
