@@ -86,6 +86,10 @@ overload: ## Send five times what a server can do, with and without shedding
 bench: ## Measure the ratios that the README and the guides cite
 	@GO="$(GO)" tools/bench
 
+.PHONY: llm-figures
+llm-figures: ## Measure what the LLM gateway costs, in about fifteen minutes (FIGURESFLAGS)
+	@TMPDIR=/dev/shm $(GO) run ./test/llm/cmd/figures $(FIGURESFLAGS)
+
 .PHONY: check
 check: generate-check lint migrations test ## Everything a change must pass
 

@@ -29,9 +29,10 @@ const (
 	direct   = "direct"
 	booking  = "booking"
 	careless = "careless"
+	proxied  = "proxied"
 )
 
-// targets are the providers, and the gateways in front of them.
+// targets are the providers, and what can be in front of them.
 func (s *stage) targets() []target {
 	gateway := func(name string, p *part) target {
 		return target{name, "http://" + p.at.HTTP + "/v1", "http://" + p.at.HTTP + "/v1", auth.DevelopmentKey, p}
@@ -39,10 +40,14 @@ func (s *stage) targets() []target {
 	providers := "http://" + s.providers.at.HTTP + "/llm/"
 	return []target{
 		{direct, providers + "openai/v1", providers + "anthropic/v1", "sandbox-key", &s.providers},
+		{proxied, "http://" + s.proxy.at.HTTP + "/llm/openai/v1", "http://" + s.proxy.at.HTTP + "/llm/anthropic/v1", "sandbox-key", &s.proxy},
 		gateway(booking, &s.booking),
 		gateway(careless, &s.careless),
 	}
 }
+
+// gateway says whether it is one, which can be asked for metrics and profiles.
+func (t target) gateway() bool { return t.name == booking || t.name == careless }
 
 // crowd are clients that each send one request after another.
 type crowd struct {

@@ -8,8 +8,9 @@
 // Everything runs on this machine, which must be Linux: the gateway as it is built
 // for production, Postgres, the sandbox's model providers as a process of their own,
 // and the clients in this one. In each round the same requests go to the providers
-// directly, and through the gateway; what is printed, in Markdown, are medians of
-// the rounds. CPU is user and system time of the gateway's process alone.
+// directly, through the gateway, and through the standard library's reverse proxy,
+// which is what any gateway takes that is built of net/http; what is printed, in
+// Markdown, are medians of the rounds. CPU is user and system time of one process.
 //
 // Latency is only worth reading if nothing else runs. So is the sandbox's disk if it
 // is one that waits: TMPDIR=/dev/shm has it write to memory.
@@ -27,6 +28,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == proxyCommand {
+		fmt.Fprintln(os.Stderr, "figures:", serveProxy(os.Args[2], os.Args[3]))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -37,6 +42,7 @@ func main() {
 
 // plan is how much is measured.
 type plan struct {
+	warming   int // rounds that do not count
 	rounds    int
 	requests  int // of a case in a round; of streams and long prompts a part of it
 	many      int // after which the memory is looked at
@@ -46,7 +52,7 @@ type plan struct {
 }
 
 func parse(args []string, stderr io.Writer) (plan, error) {
-	var p plan
+	p := plan{warming: 1}
 	var short bool
 	flags := flag.NewFlagSet("figures", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -61,7 +67,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 		return plan{}, err
 	}
 	if short {
-		p.rounds, p.requests, p.many, p.abandoned = 1, 60, 200, 40
+		p.warming, p.rounds, p.requests, p.many, p.abandoned = 0, 1, 60, 200, 40
 	}
 	if p.rounds < 1 || p.requests < 1 || p.many < 0 || p.abandoned < 0 {
 		return plan{}, errors.New("-rounds and -requests must be at least 1, -many and -abandoned at least 0")

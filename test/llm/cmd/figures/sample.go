@@ -60,7 +60,7 @@ type meter struct {
 // before it, when the load is still to come, and after it otherwise.
 func (s *stage) read(ctx context.Context, t target, before bool) (m meter, err error) {
 	scrape := func() error {
-		if t.name == direct { // the providers have none
+		if !t.gateway() {
 			return nil
 		}
 		m.metrics, err = metricsOf(ctx, t.part)

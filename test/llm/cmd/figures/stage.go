@@ -22,6 +22,7 @@ type stage struct {
 	data              *local.Data
 	providers         part
 	booking, careless part // the gateway, with its ledger and without
+	proxy             part // the yardstick
 	closers           []func(context.Context) error
 }
 
@@ -66,6 +67,9 @@ func set(ctx context.Context, progress io.Writer) (_ *stage, err error) {
 		return nil, err
 	}
 	if s.providers, err = s.start(ctx, "sandbox", "sandbox", local.Environment{SandboxDir: s.data.SandboxDir()}); err != nil {
+		return nil, err
+	}
+	if s.proxy, err = s.startProxy(ctx); err != nil {
 		return nil, err
 	}
 	for name, to := range map[string]*part{"booking": &s.booking, "careless": &s.careless} {
@@ -125,14 +129,31 @@ func (s *stage) start(ctx context.Context, name, executable string, environment 
 	if err != nil {
 		return part{}, err
 	}
+	return s.launch(ctx, name, at, local.Command{Name: name, Path: s.executable(executable), Env: environment.For(executable, at)})
+}
+
+// startProxy starts this very command as the yardstick.
+func (s *stage) startProxy(ctx context.Context) (part, error) {
+	at, err := local.FreeAddresses(ctx)
+	if err != nil {
+		return part{}, err
+	}
+	at.Probe = at.HTTP
+	return s.launch(ctx, "proxy", at, local.Command{
+		Name: "proxy", Args: []string{proxyCommand, at.HTTP, "http://" + s.providers.at.HTTP}, Env: os.Environ(),
+	})
+}
+
+// launch starts a process and waits until it is ready.
+func (s *stage) launch(ctx context.Context, name string, at local.Addresses, command local.Command) (part, error) {
 	output, err := os.Create(s.data.LogFile(name))
 	if err != nil {
 		return part{}, err
 	}
 	defer output.Close() // the process has its own handle
 	p := part{name: name, at: at}
-	p.process, err = local.Start(local.Command{Name: name, Path: s.executable(executable), Env: environment.For(executable, at), Output: output})
-	if err != nil {
+	command.Output = output
+	if p.process, err = local.Start(command); err != nil {
 		return part{}, err
 	}
 	s.closers = append(s.closers, func(context.Context) error { p.process.Kill(); return nil })
