@@ -37,6 +37,8 @@ type platform struct {
 	gateway *servicetest.Running
 	// env is what replicas of the gateway are told.
 	env []string
+	// upstream are the connections to the providers.
+	upstream connections
 }
 
 // start starts a gateway with these routes, in which {sandbox} is where the providers
@@ -51,7 +53,9 @@ func start(t *testing.T, routes string, env ...string) *platform {
 	t.Cleanup(func() { require.NoError(t, invoice.Close()) })
 	p.providers, err = sandbox.NewHandler(invoice, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	server := httptest.NewServer(p.providers)
+	server := httptest.NewUnstartedServer(p.providers)
+	server.Config.ConnState = p.upstream.see
+	server.Start()
 	t.Cleanup(server.Close)
 	p.at = server.URL
 	if routes == "" {
