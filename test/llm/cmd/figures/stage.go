@@ -150,7 +150,7 @@ func (s *stage) launch(ctx context.Context, name string, at local.Addresses, com
 	if err != nil {
 		return part{}, err
 	}
-	defer output.Close() // the process has its own handle
+	defer func() { _ = output.Close() }() // the process has its own handle
 	p := part{name: name, at: at}
 	command.Output = output
 	if p.process, err = local.Start(command); err != nil {
