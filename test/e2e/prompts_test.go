@@ -26,6 +26,7 @@ spec:
       labels: {app.kubernetes.io/name: load, app.kubernetes.io/part-of: holdfast}
     spec:
       restartPolicy: Never
+      terminationGracePeriodSeconds: 1 # it would wait for the last word of each
       automountServiceAccountToken: false
       nodeSelector: {kubernetes.io/hostname: %[1]q}
       securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
