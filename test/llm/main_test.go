@@ -2,8 +2,11 @@ package llm
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/holdfast-dev/holdfast/pkg/service"
@@ -18,6 +21,10 @@ const replicaVariable = "HOLDFAST_TEST_LLM_REPLICA"
 // They are set once, so that tests can run side by side.
 var providerKeys = map[string]string{"SANDBOX_KEY": "sandbox-key", "SANDBOX_KEY_B": "sandbox-key-b"}
 
+// sideBySide is how many tests run at once at least: they wait, for leases and for
+// providers that stall, more than they work.
+const sideBySide = 4
+
 func TestMain(m *testing.M) {
 	for name, value := range providerKeys {
 		if err := os.Setenv(name, value); err != nil {
@@ -26,6 +33,11 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if os.Getenv(replicaVariable) == "" {
+		flag.Parse()
+		if err := flag.Set("test.parallel", strconv.Itoa(max(sideBySide, runtime.GOMAXPROCS(0)))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	if err := service.Run(context.Background(), llmgateway.Definition, os.Args[1:], os.Stdout); err != nil {
