@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,21 +30,23 @@ func (p *platform) remote(env ...string) *remote {
 	return &remote{p.another(env...), p, proxy}
 }
 
-// lose ends all its connections, and lets it have no others until giveBack is called.
+// lose ends all its connections, and lets it have no others until giveBack is called,
+// or the test ends.
 func (r *remote) lose() (giveBack func()) {
 	r.p.t.Helper()
-	giveBack = r.proxy.Hold()
+	giveBack = sync.OnceFunc(r.proxy.Hold())
+	r.p.t.Cleanup(giveBack)
 	pool := r.p.gateway.Database.Pool
 	_, err := pool.Exec(r.p.t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'remote' AND datname = current_database()`)
 	require.NoError(r.p.t, err)
 	return giveBack
 }
 
-// begin begins a stream in each protocol that is silent for a second after its third
-// word.
+// begin begins a stream in each protocol that is silent for a while after its third
+// word: long enough to lose the database meanwhile.
 func (r *remote) begin(key string) []*http.Response {
 	r.p.t.Helper()
-	r.p.script(sandbox.Rule{Fault: sandbox.Fault{Kind: sandbox.FaultStall, Chunks: 3, Delay: sandbox.Duration(time.Second)}})
+	r.p.script(sandbox.Rule{Fault: sandbox.Fault{Kind: sandbox.FaultStall, Chunks: 3, Delay: sandbox.Duration(3 * time.Second)}})
 	var begun []*http.Response
 	for _, protocol := range protocols {
 		response, err := post(r.p.t, r.p.t.Context(), r.HTTPURL, protocol.path, said(protocol.path, protocol.model, "say something", asStream), keyed(key+protocol.name)...)
@@ -111,7 +114,7 @@ func TestWithoutADatabaseNothingLeaves(t *testing.T) {
 	t.Parallel()
 	p := start(t, everyModel)
 	r := p.remote()
-	defer r.lose()()
+	r.lose()
 	for _, protocol := range protocols {
 		a := asked(t, r.HTTPURL, protocol.path, said(protocol.path, protocol.model, "say something", asStream))
 		require.Equal(t, http.StatusServiceUnavailable, a.status, a.body)
