@@ -71,7 +71,7 @@ func TestWhatIsWrongIsOneLineThatSaysHowToMendIt(t *testing.T) {
 		{[]string{"upp"}, `there is no command "upp": see holdfast --help`},
 		{[]string{"drill", "rolling!"}, `there is no command "rolling!": see holdfast drill --help`},
 		{[]string{"serve"}, "name one service: holdfast serve SERVICE"},
-		{[]string{"serve", "nothing"}, `there is no service "nothing": the services are orders, payments, sandbox`},
+		{[]string{"serve", "nothing"}, `there is no service "nothing": the services are llm-gateway, orders, payments, sandbox`},
 		{[]string{"migrate", "sandbox"}, "sandbox has no database"},
 		{[]string{"config", "nothing"}, `there is no service "nothing"`},
 		{[]string{"up", "--data", filepath.Join(file, "data")}, "name another place with --data DIR, or use --ephemeral"},
