@@ -77,4 +77,4 @@ func cases() []measured {
 const aimOfPiece = 20 * time.Microsecond
 
 // aimOfMemory is what the gateway should hold at most, in bytes.
-const aimOfMemory = 60 << 20
+const aimOfMemory = 60_000_000

@@ -48,7 +48,7 @@ func write(w io.Writer, results []result, memories []memory) error {
 		return nil
 	}
 	const mb = 1e6
-	fmt.Fprintf(w, "\n| memory after | resident (MB; aim %.0f) | of it anonymous | heap | goroutines | descriptors |\n", float64(aimOfMemory)/(1<<20))
+	fmt.Fprintf(w, "\n| memory after | resident (MB; aim %.0f) | of it anonymous | heap | goroutines | descriptors |\n", float64(aimOfMemory)/mb)
 	fmt.Fprintln(w, "| --- | --: | --: | --: | --: | --: |")
 	for _, m := range memories {
 		fmt.Fprintf(w, "| %s | %.1f | %.1f | %.1f | %d | %d |\n", m.when,
