@@ -26,7 +26,7 @@ type remote struct {
 func (p *platform) remote(env ...string) *remote {
 	p.t.Helper()
 	proxy, url := pgproxy.New(p.t, p.gateway.Database.URL)
-	env = append(env, "HOLDFAST_DATABASE_URL", url+"&application_name=remote", "HOLDFAST_LLM_SETTLE_FOR", "300ms", "HOLDFAST_DATABASE_CONNECT_TIMEOUT", "500ms")
+	env = append(env, "HOLDFAST_DATABASE_URL", url+"&application_name=remote", "HOLDFAST_LLM_SETTLE_FOR", "300ms", "HOLDFAST_DATABASE_CONNECT_TIMEOUT", "2s")
 	return &remote{p.another(env...), p, proxy}
 }
 
@@ -51,6 +51,7 @@ func (r *remote) begin(key string) []*http.Response {
 	for _, protocol := range protocols {
 		response, err := post(r.p.t, r.p.t.Context(), r.HTTPURL, protocol.path, said(protocol.path, protocol.model, "say something", asStream), keyed(key+protocol.name)...)
 		require.NoError(r.p.t, err)
+		require.Equal(r.p.t, http.StatusOK, response.StatusCode)
 		begun = append(begun, response)
 	}
 	return begun
