@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-dev/holdfast/pkg/apierror"
 	"github.com/holdfast-dev/holdfast/services/llm-gateway/ledger"
 )
 
@@ -58,13 +59,21 @@ func (s *settler) write(ctx context.Context, b *books, write func(context.Contex
 	})
 }
 
-// decided reports whether there is nothing more to write.
+// decided reports whether there is nothing more to write, or no sense in trying: what
+// does not pass with time is the reconciler's.
 func (s *settler) decided(ctx context.Context, b *books, err error) bool {
-	if errors.Is(err, ledger.ErrFenced) {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ledger.ErrFenced):
 		s.log.WarnContext(ctx, "a request was taken for abandoned before it was booked; the reconciler has it", "request", b.ask.id)
 		return true
+	case apierror.From(err).Reason() == apierror.ReasonInternal:
+		s.log.ErrorContext(ctx, "what an answer cost cannot be written; the reconciler will ask for it", "request", b.ask.id, "error", err)
+		return true
+	default:
+		return false
 	}
-	return err == nil
 }
 
 // close gives what is behind until ctx ends.
