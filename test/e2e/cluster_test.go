@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +35,12 @@ var root = filepath.Join("..", "..")
 type cluster struct {
 	t         *testing.T
 	namespace string
+	settings  []string // of the scripts: NAME=VALUE
+}
+
+// with is the cluster for scripts that have these settings, too.
+func (c *cluster) with(settings ...string) *cluster {
+	return &cluster{c.t, c.namespace, append(slices.Clone(c.settings), settings...)}
 }
 
 // newCluster checks that the cluster may be used.
@@ -73,7 +80,7 @@ func (c *cluster) apply(manifest string) {
 // script runs one of the scripts under deploy, as a person would.
 func (c *cluster) script(name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(c.t.Context(), filepath.Join(root, "deploy", name), args...)
-	cmd.Env = append(os.Environ(), "NAMESPACE="+c.namespace)
+	cmd.Env = append(append(os.Environ(), "NAMESPACE="+c.namespace), c.settings...)
 	began := time.Now()
 	out, err := run(c.t.Context(), cmd)
 	c.t.Logf("deploy/%s %s took %s", name, strings.Join(args, " "), time.Since(began).Round(100*time.Millisecond))

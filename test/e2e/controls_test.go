@@ -70,10 +70,13 @@ func TestWithoutItsSafeguardsARestartIsNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.t = t
 			c.start(c.overlay("control", without), v1)
-			l := c.control()
 			var p *prompts
 			if cutting[name] {
 				p = c.prompt()
+			}
+			l := c.control()
+			if p != nil {
+				p.begun("before", int64(p.streams)/2)
 			}
 			noticed := func() bool {
 				return l.ask("report") == nil && l.phase("restart").Failed > 0 && (p == nil || p.ask("report") == nil && len(p.said.Failed) > 0)

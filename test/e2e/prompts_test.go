@@ -48,17 +48,17 @@ type prompts struct {
 }
 
 // prompt begins to keep HOLDFAST_E2E_STREAMS generations open (20), of 20 to 40 s
-// each, and waits until there are as many; the short run has half of both. They are
-// clients that never try again: every one must end as its protocol ends.
+// each; the short run has half as many, a third as long, which still is longer than
+// a pod waits before it leaves. They are clients that never try again: every one must
+// end as its protocol ends.
 func (c *cluster) prompt() *prompts {
 	c.t.Helper()
 	o := drill.DefaultPromptOptions()
 	if short(c.t) {
-		o.Streams, o.Shortest, o.Longest = o.Streams/2, o.Shortest/2, o.Longest/2
+		o.Streams, o.Shortest, o.Longest = o.Streams/2, o.Shortest/3, o.Longest/3
 	}
 	p := &prompts{streams: number(c.t, "HOLDFAST_E2E_STREAMS", o.Streams)}
 	p.steered = c.steer("prompts", fmt.Sprintf(prompter, c.fixedNode(), v1, p.streams, o.Shortest, o.Longest))
-	require.Eventually(c.t, func() bool { return p.ask("report") == nil && p.said.Sent >= int64(p.streams)/2 }, patience, time.Second, "generations are under way")
 	return p
 }
 
@@ -66,6 +66,7 @@ func (c *cluster) prompt() *prompts {
 // generations of a phase is known when they have ended: see whole.
 func (p *prompts) during(name string, do func()) {
 	p.t.Helper()
+	p.begun("before", int64(p.streams)/2)
 	require.NoError(p.t, p.ask("phase", name))
 	do()
 	require.NoError(p.t, p.ask("phase", "after "+name))
@@ -81,7 +82,7 @@ func (p *prompts) phase(name string) drill.Phase {
 // begun waits until so many generations of a phase were begun.
 func (p *prompts) begun(name string, n int64) {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool { return p.ask("report") == nil && p.phase(name).Sent >= n }, patience, time.Second, name)
+	require.Eventually(p.t, func() bool { return p.ask("report") == nil && p.phase(name).Sent >= n }, patience, time.Second, "generations %s", name)
 }
 
 // whole ends the load, waits for the generations that are under way, and requires

@@ -31,7 +31,7 @@ func longRunOnly(t *testing.T) {
 func TestNoChangeIsNoticed(t *testing.T) {
 	c := newCluster(t)
 	c.start("rolling", v1)
-	l, p := c.visit(), c.prompt()
+	p, l := c.prompt(), c.visit()
 	services := []string{"orders", "payments", "llm-gateway"}
 	deployments := []string{"deployment/orders", "deployment/payments", "deployment/llm-gateway"}
 
