@@ -16,7 +16,7 @@ import (
 // meter counts what requests come to, beside what packages dispatch and ledger count:
 //
 //	holdfast_llm_requests_total{route,protocol,outcome}   ok, interrupted, or the reason of the error
-//	holdfast_llm_cost_dollars_total{route,provider,model} what was settled
+//	holdfast_llm_cost_dollars_USD_total{route,provider,model} what was settled
 //	holdfast_llm_client_retries_total{route}              requests that an SDK says are its second or later
 //	holdfast_llm_lowered_total{route}                     answers bounded so that they fit a budget
 //	holdfast_llm_open_streams                             streams that clients read now
