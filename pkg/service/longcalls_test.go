@@ -111,7 +111,7 @@ func TestCallsAndStreamsAreToldBeforeTheyAreCutOff(t *testing.T) {
 	conn := i.dial()
 	client := ordersv1.NewOrdersServiceClient(conn)
 	go func() {
-		_, err := llmv1.NewLLMGatewayServiceClient(conn).Generate(context.Background(), prompt())
+		_, err := llmv1.NewLLMGatewayServiceClient(conn).Generate(t.Context(), prompt())
 		called <- err
 	}()
 	// A second stream on the connection of the call: what it has got was sent later.

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(m.Run())
 	}
-	if err := service.Run(context.Background(), llmgateway.Definition, os.Args[1:], os.Stdout); err != nil {
+	if err := service.Run(context.Background(), llmgateway.Definition, os.Args[1:], os.Stdout); err != nil { // the process, until it is killed
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

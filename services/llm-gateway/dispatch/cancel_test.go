@@ -164,7 +164,7 @@ func TestClosingWaitsForTheStreamsThatWereLeft(t *testing.T) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		_ = d.Close(context.Background())
+		_ = d.Close(t.Context())
 	}()
 	select {
 	case <-closed:

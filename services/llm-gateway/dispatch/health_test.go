@@ -233,7 +233,7 @@ func TestKeysShareTheLoad(t *testing.T) {
 	held := provided("a", p, u.URL, "a1", "a2", "a3")
 	held.Headers = map[string]string{"X-Hold": "yes"}
 	var wg sync.WaitGroup
-	wg.Go(func() { _, _ = d.Do(context.Background(), asking(t, chained(held), p, false)) })
+	wg.Go(func() { _, _ = d.Do(t.Context(), asking(t, chained(held), p, false)) })
 	require.Eventually(t, func() bool { return len(u.requests()) == 31 }, patience, time.Millisecond)
 	used = map[string]int{}
 	for range 30 {

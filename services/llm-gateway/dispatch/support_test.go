@@ -214,7 +214,7 @@ func newDispatcher(t testing.TB, changes ...func(*Options)) *bench {
 	b.Dispatcher, err = New(o)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, b.Close(context.Background()))
+		require.NoError(t, b.Close(context.WithoutCancel(t.Context())))
 		require.NoError(t, b.registry.Close())
 	})
 	return b

@@ -21,7 +21,7 @@ var (
 )
 
 func acquired(t require.TestingT, k *Keys, key routes.Key, tokens int64) func(int64) {
-	release, _, err := k.Acquire(context.Background(), provider, key, tokens)
+	release, _, err := k.Acquire(context.Background(), provider, key, tokens) // it waits for nobody
 	require.NoError(t, err)
 	return release
 }
@@ -154,7 +154,7 @@ func TestUntilTheNextAnswerNoMoreIsSentThanTheProviderSaidIsLeft(t *testing.T) {
 		end := c.at.Add(reset)
 		for start := c.at; c.at.Before(end); c.advance(time.Duration(rapid.Int64Range(1, int64(reset/3+1)).Draw(t, "advance"))) {
 			for range rapid.IntRange(0, 50).Draw(t, "tries") {
-				_, after, err := k.Acquire(context.Background(), provider, key, 5)
+				_, after, err := k.Acquire(t.Context(), provider, key, 5)
 				if err != nil {
 					require.LessOrEqual(t, after, end.Sub(c.at)+time.Millisecond)
 					break

@@ -194,7 +194,7 @@ func TestNeverMoreAtOnceThanMayAndNoTurnIsLost(t *testing.T) {
 			for _, c := range callers {
 				all.Go(func() {
 					time.Sleep(c.comes)
-					ctx, cancel := context.WithTimeout(context.Background(), c.patience)
+					ctx, cancel := context.WithTimeout(context.Background(), c.patience) // of the bubble, whose clock it goes by
 					defer cancel()
 					leave, _, err := q.Enter(ctx)
 					if err != nil {
